@@ -1,0 +1,166 @@
+"""The local launcher: a pool of worker processes, and jobs given to whichever is free.
+
+Workers are separate programs (`study.worker`) in sessions of their own, so that a Ctrl-C in the
+terminal reaches the coordinator alone. Each has one share of the cores, or one GPU. A worker that
+dies is replaced and its job repeated once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from study.config import LauncherSettings
+
+WORKER_GIB = 1.0
+"""Main memory that one worker needs with a small model."""
+
+Job = dict[str, Any]
+Answer = dict[str, Any]
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
+
+
+def worker_count(settings: LauncherSettings, most: int) -> int:
+    """Workers that pay off: one per GPU, else one per core as far as memory goes, at most `most`."""
+    if settings.workers is not None:
+        return min(settings.workers, most)
+    if settings.device != "cpu" and gpus():
+        return min(len(gpus()), most)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return max(1, min(cores(), most, int(memory / WORKER_GIB)))
+
+
+class _Process:
+    """One worker process and the thread that passes its answers on."""
+
+    def __init__(self, index: int, pool: Pool) -> None:
+        self.index = index
+        self.job: Job | None = None
+        reading, writing = os.pipe()
+        log = (pool.logs / f"worker-{index}.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "study.worker", str(writing)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            start_new_session=True,
+            text=True,
+            env=pool.environment(index),
+        )
+        log.close()
+        os.close(writing)
+        threading.Thread(target=self._pass_on, args=(reading, pool.answers), daemon=True).start()
+
+    def _pass_on(self, reading: int, answers: queue.Queue[tuple[_Process, Answer]]) -> None:
+        with os.fdopen(reading) as lines:
+            for line in lines:
+                answers.put((self, json.loads(line)))
+        code = self.process.wait()
+        answers.put((self, {"event": "died", "code": code}))
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its death is on the way as an answer
+
+
+class Pool:
+    """Worker processes for as long as the `with` block lasts; they are killed when it ends.
+
+    Args:
+        workers: how many.
+        logs: folder for what the workers print.
+    """
+
+    def __init__(self, settings: LauncherSettings, workers: int, logs: Path) -> None:
+        self.settings, self.workers, self.logs = settings, workers, logs
+        self.threads = max(1, cores() // workers)
+        self.answers: queue.Queue[tuple[_Process, Answer]] = queue.Queue()
+        self.processes: list[_Process] = []
+
+    def environment(self, index: int) -> dict[str, str]:
+        own = {
+            "OMP_NUM_THREADS": str(self.threads),
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.settings.device:
+            own["STUDY_DEVICE"] = self.settings.device
+        if self.settings.device != "cpu" and (devices := gpus()):
+            own["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+        root = str(Path(__file__).parent.parent)
+        path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return os.environ | own | {"PYTHONPATH": os.pathsep.join(path)}
+
+    def __enter__(self) -> Pool:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.processes = [_Process(index, self) for index in range(self.workers)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.processes:
+            if worker.process.poll() is None:
+                os.killpg(worker.process.pid, signal.SIGKILL)
+        for worker in self.processes:
+            worker.process.wait()
+
+    def do(self, jobs: list[Job]) -> Iterator[tuple[Job, Answer]]:
+        """Does the jobs in their order as workers come free; yields their answers as they come.
+
+        Every job gets exactly one answer with the event `done` or, if two workers died over it,
+        `died`; others, such as `step`, may come before.
+        """
+        waiting = list(reversed(jobs))
+        deaths: dict[int, int] = {}
+        open_jobs = len(jobs)
+        for worker in self.processes:
+            if waiting:
+                worker.give(waiting.pop())
+        while open_jobs:
+            worker, answer = self.answers.get()
+            job = worker.job
+            if answer["event"] == "died":
+                replacement = _Process(worker.index, self)
+                self.processes[worker.index] = replacement
+                worker, worker.job = replacement, None
+                if job is not None:
+                    deaths[id(job)] = deaths.get(id(job), 0) + 1
+                    if deaths[id(job)] < 2:
+                        worker.give(job)
+                        continue
+            if job is not None:
+                if answer["event"] in ("done", "died"):
+                    open_jobs -= 1
+                    worker.job = None
+                yield job, answer
+            if worker.job is None and waiting:
+                worker.give(waiting.pop())

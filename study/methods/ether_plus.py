@@ -1,0 +1,79 @@
+"""ETHER+ (paper eq. 6): (H+ W H~+)^T x, H+_i = I - u u^T + v v^T, on both sides of the weight.
+
+Starts at the identity (v = -u) and stays within |H+_i - I|_F <= sqrt(2 - 2 (u.v)^2) <= sqrt(2) per
+block and side. `sides=1` leaves out the output side (the paper's one-sided ablation, Table 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from study.methods.ether import add_projections, random_normals, unit
+from study.methods.multiplicative import (
+    MultiplicativeConfig,
+    MultiplicativeLayer,
+    Parameters,
+    block_width,
+    register,
+)
+
+
+@dataclass
+class EtherPlusConfig(MultiplicativeConfig):
+    """ETHER+. 2 (d + f) parameters per layer with two sides, 2 d with one, whatever `blocks` is.
+
+    Raises:
+        ValueError: if `sides` is neither 1 nor 2.
+    """
+
+    sides: int = field(default=2, metadata={"help": "2, or 1 for the input side alone"})
+
+    PEFT_NAME: ClassVar[str] = "ether_plus"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sides not in (1, 2):
+            raise ValueError(f"sides must be 1 or 2, got {self.sides!r}")
+
+
+class EtherPlusLayer(MultiplicativeLayer):
+    """y = H~+ W H+ x + b; u, v: (n, d/n) on the input side, (n, f/n) on the output side."""
+
+    adapter_layer_names = (
+        "ether_plus_u_in",
+        "ether_plus_v_in",
+        "ether_plus_u_out",
+        "ether_plus_v_out",
+    )
+
+    def sides(self, adapter: str = "default") -> tuple[str, ...]:
+        return ("in", "out")[: self.configs[adapter].sides]
+
+    def initial(self, config: EtherPlusConfig, where: str) -> dict[str, Tensor]:
+        widths = {"in": self.in_features, "out": self.out_features}
+        tensors = {}
+        for side in ("in", "out")[: config.sides]:
+            u = random_normals(
+                config.blocks, block_width(widths[side], config.blocks, f"{where} ({side}put side)")
+            )
+            tensors |= {f"ether_plus_u_{side}": u, f"ether_plus_v_{side}": -u}
+        return tensors
+
+    def pre(self, x: Tensor, p: Parameters) -> Tensor:
+        return _relaxed_reflection(x, p["ether_plus_u_in"], p["ether_plus_v_in"])
+
+    def post(self, y: Tensor, p: Parameters) -> Tensor:
+        if "ether_plus_u_out" not in p:
+            return y
+        return _relaxed_reflection(y, p["ether_plus_u_out"], p["ether_plus_v_out"])
+
+
+def _relaxed_reflection(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """x - u (u . x) + v (v . x) in each block: (..., d), (n, d/n), (n, d/n) -> (..., d)."""
+    return add_projections(x, (-1.0, unit(u)), (1.0, unit(v)))
+
+
+register(EtherPlusConfig, EtherPlusLayer)

@@ -1,0 +1,64 @@
+"""OFT (Qiu et al. 2023, as the ETHER paper defines it): (Q W)^T x, Q block-diagonal orthogonal.
+
+Q_i = (I + S_i)(I - S_i)^-1, S_i = (R_i - R_i^T) / 2: the exact Cayley transform, where `peft`'s own
+OFT defaults to a truncated series that is not orthogonal at large parameters. Registered with `peft`
+as `cayley_oft`, for `oft` is taken there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from study.methods.multiplicative import (
+    MultiplicativeConfig,
+    MultiplicativeLayer,
+    Parameters,
+    block_width,
+    register,
+    to_blocks,
+)
+
+
+def apply_transposed(x: Tensor, blocks: Tensor) -> Tensor:
+    """Block-diagonal B^T x: (..., d), (n, b, b) -> (..., d)."""
+    x_blocks = to_blocks(x, len(blocks)).reshape(-1, len(blocks), blocks.shape[-1])  # (tokens, n, b)
+    # Blocks lead, so that each is one matrix product over all tokens.
+    return torch.bmm(x_blocks.transpose(0, 1), blocks.to(x.dtype)).transpose(0, 1).reshape(x.shape)
+
+
+def cayley(r: Tensor) -> Tensor:
+    """(n, b, b) of any matrices -> (n, b, b) of rotations (determinant +1)."""
+    skew = (r - r.mT) / 2
+    identity = torch.eye(r.shape[-1], dtype=r.dtype, device=r.device)
+    # (I + S)(I - S)^-1 = 2 (I - S)^-1 - I; I - S is never singular, and an inverse has the cheaper
+    # backward (two products). inv_ex raises nothing, so a diverged run cannot stop its neighbours.
+    return 2 * torch.linalg.inv_ex(identity - skew).inverse - identity
+
+
+@dataclass
+class OftConfig(MultiplicativeConfig):
+    """OFT. `blocks` blocks of (d/n, d/n) per layer; the paper counts half of them, by skew-symmetry."""
+
+    PEFT_NAME: ClassVar[str] = "cayley_oft"
+
+
+class OftLayer(MultiplicativeLayer):
+    """y = W Q^T x + b, r: (n, d/n, d/n), zero at initialisation (Q = I)."""
+
+    adapter_layer_names = ("cayley_oft_r",)
+    free_share = 0.5
+
+    def initial(self, config: OftConfig, where: str) -> dict[str, Tensor]:
+        b = block_width(self.in_features, config.blocks, where)
+        return {"cayley_oft_r": torch.zeros(config.blocks, b, b)}
+
+    def pre(self, x: Tensor, p: Parameters) -> Tensor:
+        r = p["cayley_oft_r"]
+        return apply_transposed(x, cayley(r.float() if r.dtype == torch.bfloat16 else r))
+
+
+register(OftConfig, OftLayer)

@@ -1,0 +1,152 @@
+"""From settings to runs to packs. A plan is a function of the settings (and of what the machine was
+measured to do best), never of what happens to be missing, so that an interrupted sweep ends with the
+same table as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import heapq
+import itertools
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from study.config import SweepSettings, TaskSettings
+
+PER_RUN = ("weight_decay",)
+"""Task settings that may differ within a pack; any other difference splits packs."""
+
+
+Profile = dict[str, Any]
+"""`study.profile.Profile` as a dict."""
+
+
+def digest(value: Any) -> str:
+    """A short hash of the canonical JSON form of `value`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: everything that decides its result."""
+
+    task: dict[str, Any] = field(hash=False)
+    method: str
+    options: dict[str, Any] = field(hash=False)
+    lr: float
+    seed: int
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the canonical, resolved configuration."""
+        return digest(dataclasses.asdict(self))
+
+    @property
+    def variant(self) -> str:
+        """Runs of one variant can share a pack: same task, method and options."""
+        task = {key: value for key, value in self.task.items() if key not in PER_RUN}
+        return digest([task, self.method, self.options])
+
+    def task_settings(self) -> TaskSettings:
+        return TaskSettings(**self.task)
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of the `runs` table that the configuration decides."""
+        return {
+            "run_id": self.run_id,
+            "task": self.task["name"],
+            "scale": self.task["scale"],
+            "method": self.method,
+            "lr": self.lr,
+            "seed": self.seed,
+            **{f"method.{self.method}.{option}": value for option, value in self.options.items()},
+            **{f"task.{key}": value for key, value in self.task.items() if key not in ("name", "scale")},
+        }
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Runs that train together."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def pack_id(self) -> str:
+        return digest([run.run_id for run in self.runs])
+
+
+def plan_runs(settings: SweepSettings) -> list[Run]:
+    """Every run of the sweep: methods x other axes x seeds x learning rates, in that order."""
+    axes = settings.axes
+    runs = []
+    for method in settings.methods:
+        own = {k: v for k, v in axes.items() if not k.startswith("method.") or k.split(".")[1] == method}
+        for values in itertools.product(*own.values()):
+            point = dict(zip(own, values, strict=True))
+            task = dataclasses.asdict(settings.task)
+            options = dict(settings.method.get(method, {}))
+            for key, value in point.items():
+                group, _, name = key.partition(".")
+                if group == "task":
+                    task[name] = value
+                else:
+                    options[name.partition(".")[2]] = value
+            for seed in range(settings.seeds):
+                runs += [Run(task, method, options, lr, seed) for lr in settings.lr]
+    return runs
+
+
+def by_variant(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs that can share packs, in the plan's order."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.variant, []).append(run)
+    return groups
+
+
+def makespan(costs: list[float], workers: int) -> float:
+    """Seconds until all jobs are done when each free worker takes the longest one left."""
+    busy = [0.0] * workers
+    for cost in sorted(costs, reverse=True):
+        heapq.heappush(busy, heapq.heappop(busy) + cost)
+    return max(busy)
+
+
+def run_seconds(run: Run, profile: Profile, size: int) -> float:
+    """Estimated seconds of one run in a pack of `size`: training, evaluations, the test."""
+    sizes = sorted(int(key) for key in profile["step_seconds"])
+    measured = max((s for s in sizes if s <= size), default=sizes[0])
+    step = profile["step_seconds"][str(measured)]
+    return run.task["steps"] * step + (run.task["evaluations"] + 3) * profile["measure_seconds"]
+
+
+def best_pack_sizes(groups: dict[str, list[Run]], profiles: dict[str, Profile], workers: int) -> dict[str, int]:
+    """Each variant's fastest pack size, made smaller for all where that lets more workers work.
+
+    One limit holds for all variants: the one with the least makespan on `workers` workers.
+    """
+
+    def total(limit: int) -> float:
+        costs = []
+        for variant, group in groups.items():
+            size = min(limit, profiles[variant]["pack_size"])
+            cost = run_seconds(group[0], profiles[variant], size)
+            costs += [cost * len(pack.runs) for pack in plan_packs(group, {variant: size})]
+        return makespan(costs, workers)
+
+    limits = sorted({int(size) for p in profiles.values() for size in p["step_seconds"]}, reverse=True)
+    best = min(limits, key=total)
+    return {variant: min(best, profiles[variant]["pack_size"]) for variant in groups}
+
+
+def plan_packs(runs: list[Run], pack_sizes: dict[str, int]) -> list[Pack]:
+    """Cuts each variant's runs into packs of nearly equal size, at most `pack_sizes[variant]`."""
+    packs = []
+    for variant, group in by_variant(runs).items():
+        count = -(-len(group) // pack_sizes[variant])
+        bounds = [round(len(group) * i / count) for i in range(count + 1)]
+        packs += [Pack(tuple(group[a:b])) for a, b in itertools.pairwise(bounds)]
+    return packs

@@ -1,0 +1,147 @@
+"""What a method costs on a task on this machine: does it pack, and at which size is it fastest?
+
+The answers are kept per machine, so that the same command plans the same packs a second time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from torch import Tensor, nn
+
+from study.packing import Pack
+from study.tasks import Task
+from study.train import Hyperparameters, Training, autocast, fold
+
+WARM_STEPS, TIMED_STEPS = 2, 5
+GIVE_UP = 1.25
+"""Larger packs are not tried once one costs this many times the best per run."""
+GOOD_ENOUGH = 1.05
+"""The smallest pack whose cost is within this factor of the best is taken: it spreads better."""
+
+
+@dataclass
+class Profile:
+    """Answers for one method, with its options, on one task.
+
+    Attributes:
+        unpackable: why runs cannot train together, empty if they can.
+        pack_size: runs to train together.
+        step_seconds: seconds per run and training step, by pack size (as text, for JSON).
+        measure_seconds: seconds per run and evaluation, of a run alone.
+        parameters: trained numbers of one run.
+        layers: adapted layers.
+    """
+
+    unpackable: str
+    pack_size: int
+    step_seconds: dict[str, float]
+    measure_seconds: float
+    parameters: int
+    layers: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def pack_sizes(runs: int) -> list[int]:
+    """Sizes worth trying: those that cut `runs` into equal packs, about 1.6 times apart."""
+    sizes = [1]
+    for packs in range(runs, 0, -1):
+        size = -(-runs // packs)
+        if size >= 1.6 * sizes[-1] or packs == 1:
+            sizes.append(size)
+    return sorted(set(sizes))
+
+
+def _gradients(task: Task, model: nn.Module, pack: Pack, rows: list[Tensor]) -> Tensor:
+    """Gradients, (runs, numbers), of one training batch at the parameters `rows`."""
+    for row, value in zip([*pack.adapters, *pack.heads], rows, strict=True):
+        row.data = value
+    batch = fold([task.batch(0, 0)] * pack.runs, pack.device)
+    flat = pack.bind()
+    flat.retain_grad()
+    with autocast(task.settings, pack.device):
+        outputs = task.forward(model, batch)
+    task.losses(outputs, batch).unflatten(0, (pack.runs, -1)).mean(1).sum().backward()
+    assert flat.grad is not None
+    return flat.grad
+
+
+def why_unpackable(task: Task, model: nn.Module, config: PeftConfig) -> str:
+    """Empty if two runs trained together get the gradients they get alone; else the reason.
+
+    The runs have different seeds and are moved off their (often zero) initialisation first.
+    """
+    seeds = [0, 1]
+    model.eval()  # dropout would make any two passes differ
+    try:
+        pack = Pack(model, config, seeds)
+        try:
+            generator = torch.Generator().manual_seed(0)
+            rows = [
+                row.detach() + 0.02 * torch.randn(row.shape, generator=generator).to(row.device)
+                for row in (*pack.adapters, *pack.heads)
+            ]
+            together = _gradients(task, model, pack, rows)
+        finally:
+            pack.close()
+        for run, seed in enumerate(seeds):
+            pack = Pack(model, config, [seed])
+            try:
+                alone = _gradients(task, model, pack, rows[run :: len(seeds)])[0]
+            finally:
+                pack.close()
+            error = (alone - together[run]).norm() / alone.norm()
+            if not error < (1e-3 if task.settings.precision == "float32" else 5e-2):
+                return f"gradients trained together differ from those alone by {error:.1g}"
+    except Exception as error:
+        return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    return ""
+
+
+def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_size: int | None) -> Profile:
+    """Measures one method on one task.
+
+    Args:
+        runs: how many there are to train; no larger pack is tried.
+        pack_size: the size that was asked for, or None to find the best.
+
+    Raises:
+        UsageError, ValueError, TypeError: from the method, if it does not fit the model.
+    """
+    alone = Training(task, model, config, [Hyperparameters(lr=1e-3, seed=0)])
+    parameters, layers = alone.pack.parameters, len(alone.pack.adapted_layers())
+    start = time.perf_counter()
+    alone.measure()
+    measure_seconds = time.perf_counter() - start
+    alone.close()
+    reason = why_unpackable(task, model, config) if pack_size != 1 and runs > 1 else ""
+    sizes = [1] if reason else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
+    seconds: dict[int, float] = {}
+    for size in sizes:
+        hyperparameters = [Hyperparameters(lr=1e-3, seed=run // 9) for run in range(size)]
+        training = Training(task, model, config, hyperparameters)
+        times = []
+        try:
+            for _ in range(WARM_STEPS + TIMED_STEPS):
+                start = time.perf_counter()
+                training.train_step()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                times.append(time.perf_counter() - start)
+        finally:
+            training.close()
+        seconds[size] = statistics.median(times[WARM_STEPS:]) / size
+        if seconds[size] > GIVE_UP * min(seconds.values()):
+            break
+    best = min(seconds.values())
+    chosen = min(size for size, cost in seconds.items() if cost <= GOOD_ENOUGH * best)
+    times_by_size = {str(size): cost for size, cost in seconds.items()}
+    return Profile(reason, chosen, times_by_size, measure_seconds, parameters, layers)

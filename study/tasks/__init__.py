@@ -1,0 +1,109 @@
+"""The tasks: base model + data + loss + metrics. A new task is one file here and its YAML settings.
+
+A task knows neither methods nor packs: the runs of a pack are folded into the leading axis of its
+batches, whose every tensor has one row per example.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from study.config import TaskSettings
+
+Batch = dict[str, "Tensor"]
+
+SPLITS = ("train", "valid", "test")
+
+
+class Task(ABC):
+    """The contract. `rows` below is examples, times runs when a pack is trained.
+
+    Attributes:
+        metric: name of the primary metric in `metrics`.
+        higher_is_better: its direction.
+        chance: what a guess reaches.
+        head_modules: modules to train beside the adapter when `task.head_lr` is set.
+    """
+
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+    chance: float
+    head_modules: ClassVar[list[str]] = []
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """A fresh copy of the frozen base model.
+
+        Raises:
+            UsageError: if the checkpoint is missing, corrupt or does not fit the data.
+        """
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Number of examples in one of SPLITS."""
+
+    @abstractmethod
+    def examples(self, split: str, indices: Tensor) -> Batch:
+        """The examples at `indices`, (rows,), as tensors with one row each."""
+
+    @abstractmethod
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What losses and predictions are made of: (rows, ...)."""
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """One loss per row: (rows,)."""
+
+    @abstractmethod
+    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """What the metrics need of each row, in floating point; nan where outputs are not finite."""
+
+    @abstractmethod
+    def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
+        """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """Training batch number `step` of a run with this seed: the same for every method and rate.
+
+        Each epoch visits the examples in a new order; a last, smaller batch is left out.
+        """
+        import torch
+
+        size = min(self.settings.batch_size, self.size("train"))
+        epoch, position = divmod(step, self.size("train") // size)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(self.size("train"), generator=generator)
+        return self.examples("train", order[position * size : (position + 1) * size])
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """A whole split in order, `eval_batch_size` examples at a time."""
+        import torch
+
+        for indices in torch.arange(self.size(split)).split(self.settings.eval_batch_size):
+            yield self.examples(split, indices)
+
+
+def names() -> list[str]:
+    """Every name that can stand behind `task=`."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem != "__init__")
+
+
+def load(settings: TaskSettings) -> Task:
+    """The task that the settings name: the one `Task` subclass in its file."""
+    module = importlib.import_module(f"study.tasks.{settings.name}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
+    ]
+    return found[0](settings)

@@ -1,0 +1,295 @@
+"""Training one pack of runs, with score and geometry measured on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from torch import Tensor, nn
+
+from study.config import TaskSettings
+from study.geometry import distance_to_identity, frobenius, hyperspherical_energy
+from study.packing import Pack
+from study.tasks import Batch, Task
+
+DIVERGED_LOSS = 1.05
+"""A run whose validation loss ends above this many times the one at step 0 has diverged."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What may differ between the runs of one pack."""
+
+    lr: float
+    seed: int
+    weight_decay: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """What one run leaves: columns of `study.schema` that training alone knows."""
+
+    row: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+
+
+def learning_rate_share(step: int, steps: int, warmup_steps: int) -> float:
+    """Share of the peak learning rate in step `step`: linear warm-up, then cosine towards zero."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
+
+
+def fold(batches: Sequence[Batch], device: torch.device) -> Batch:
+    """One batch per run, (batch, ...) each, as one batch with the runs leading: (runs * batch, ...)."""
+    return {name: torch.cat([b[name] for b in batches]).to(device) for name in batches[0]}
+
+
+def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextManager[Any]:
+    enabled = settings.precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: nn.Module, split: str, runs: int = 1) -> tuple[list[float], list[float]]:
+    """Primary metric and mean loss of every run on a whole split."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    predictions, losses, references = [], [], []
+    for batch in task.batches(split):
+        folded = fold([batch] * runs, device)
+        with autocast(task.settings, device):
+            outputs = task.forward(model, folded)
+        losses.append(task.losses(outputs, folded).double().unflatten(0, (runs, -1)).cpu())
+        predictions.append(task.predictions(outputs, folded).unflatten(0, (runs, -1)).cpu())
+        references.append(batch)
+    model.train(was_training)
+    predicted, whole = torch.cat(predictions, 1), fold(references, torch.device("cpu"))
+    scores = [task.metrics(predicted[run], whole)[task.metric] for run in range(runs)]
+    return scores, torch.cat(losses, 1).mean(1).tolist()
+
+
+class Geometry:
+    """Distances and hyperspherical energy of a pack's layers; the base weights' own is kept."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.base_energy: dict[str, float] = {}
+
+    @torch.no_grad()
+    def measure(self) -> list[list[dict[str, Any]]]:
+        """Per run, the rows of the `layers` table (without run_id) for the parameters bound now."""
+        rows: list[list[dict[str, Any]]] = [[] for _ in range(self.pack.runs)]
+        for name, layer in self.pack.adapted_layers().items():
+            weight, transformed = layer.effective_weights()
+            if name not in self.base_energy:
+                self.base_energy[name] = hyperspherical_energy(weight)[0]
+            distances = frobenius(transformed - weight)
+            sides = {side: distance_to_identity(layer.dense_blocks(side)) for side in layer.sides()}
+            for run, own in enumerate(transformed):
+                energy, duplicates = hyperspherical_energy(own)
+                shared = {
+                    "layer": name,
+                    "weight_distance": distances[run].item(),
+                    "relative_distance": (distances[run] / frobenius(weight)).item(),
+                    "he": energy,
+                    "he_change": energy - self.base_energy[name],
+                    "duplicates": duplicates,
+                }
+                for side, values in (sides or {"weight": torch.full((self.pack.runs,), torch.nan)}).items():
+                    rows[run].append({"side": side, "transform_distance": values[run].item(), **shared})
+        return rows
+
+
+def averages(layers: list[dict[str, Any]]) -> dict[str, float]:
+    """One run's geometry: the mean over layers (and sides) of each figure."""
+    names = ("transform_distance", "weight_distance", "he_change")
+    return {n: sum(row[n] for row in layers) / len(layers) if layers else math.nan for n in names}
+
+
+def evaluation_steps(settings: TaskSettings) -> set[int]:
+    """The numbers of finished steps after which runs are measured; the last is among them."""
+    count = min(settings.evaluations, settings.steps)
+    return {round(settings.steps * (i + 1) / count) for i in range(count)}
+
+
+class Training:
+    """The runs of one pack in training. Gives `model` back as it was on `close`.
+
+    Attributes:
+        step: finished optimizer steps.
+        diverged: per diverged run the step and the reason.
+        outcomes: what the runs leave, filled on the way.
+    """
+
+    def __init__(
+        self, task: Task, model: nn.Module, config: PeftConfig, runs: Sequence[Hyperparameters]
+    ) -> None:
+        self.task, self.model, self.runs = task, model, runs
+        self.pack = Pack(model, config, [run.seed for run in runs])
+        self.geometry = Geometry(self.pack)
+        settings = task.settings
+        rates = [(run.lr, run.weight_decay) for run in runs]
+        groups: list[dict[str, Any]] = [
+            {"params": [row], "lr": lr, "weight_decay": decay}
+            for row, (lr, decay) in zip(self.pack.adapters, rates, strict=True)
+        ]
+        if self.pack.heads:
+            groups += [
+                {"params": [row], "lr": settings.head_lr, "weight_decay": decay}
+                for row, (_, decay) in zip(self.pack.heads, rates, strict=True)
+            ]
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: learning_rate_share(step, settings.steps, settings.warmup_steps)
+        )
+        self.step = 0
+        self.diverged: dict[int, tuple[int, str]] = {}
+        self.outcomes = [Outcome() for _ in runs]
+        self._loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=self.pack.device)
+        self._losses_summed = 0
+        self._began, self._step_seconds = time.perf_counter(), 0.0
+        model.train()
+
+    def train_step(self) -> None:
+        """One forward, backward and optimizer step of every run that has not diverged."""
+        start = time.perf_counter()
+        settings, pack, count = self.task.settings, self.pack, len(self.runs)
+        by_seed = {run.seed: self.task.batch(run.seed, self.step) for run in self.runs}
+        batch = fold([by_seed[run.seed] for run in self.runs], pack.device)
+        flat = pack.bind()
+        flat.retain_grad()
+        with autocast(settings, pack.device):
+            outputs = self.task.forward(self.model, batch)
+        losses = self.task.losses(outputs, batch).unflatten(0, (count, -1)).mean(1)  # (runs,)
+        losses.sum().backward()
+        assert flat.grad is not None
+        _mark_diverged(self.diverged, self.step, losses, flat.grad)
+        if settings.clip is not None:
+            _clip(pack, flat.grad, settings.clip)
+        for run in self.diverged:  # keeps the parameters it had
+            for rows in (pack.adapters, pack.heads):
+                if rows:
+                    rows[run].grad = None
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self._loss_sum += losses.detach().double()
+        self._losses_summed += 1
+        self.step += 1
+        self._step_seconds += time.perf_counter() - start
+
+    def measure(self) -> None:
+        """Adds a point to every run's history, and renews its per-layer geometry."""
+        with torch.no_grad():
+            self.pack.bind()
+        scores, losses = evaluate(self.task, self.model, "valid", len(self.runs))
+        means = (self._loss_sum / self._losses_summed if self._losses_summed else self._loss_sum * math.nan)
+        for run, layers in enumerate(self.geometry.measure()):
+            self.outcomes[run].layers = layers
+            self.outcomes[run].history.append(
+                {
+                    "step": self.step,
+                    "train_loss": means[run].item(),
+                    "valid": scores[run],
+                    "valid_loss": losses[run],
+                    **averages(layers),
+                }
+            )
+        self._loss_sum.zero_()
+        self._losses_summed = 0
+
+    def finish(self, base_scores: dict[str, float]) -> list[Outcome]:
+        """Tests the runs as they are and fills in their rows; `measure` must have been called last.
+
+        Args:
+            base_scores: primary metric of the untouched base model per split, for the records.
+        """
+        task, count = self.task, len(self.runs)
+        tests, _ = evaluate(task, self.model, "test", count)
+        for run, outcome in enumerate(self.outcomes):
+            first, last = outcome.history[0]["valid_loss"], outcome.history[-1]["valid_loss"]
+            valid = outcome.history[-1]["valid"]
+            if run not in self.diverged and not last <= DIVERGED_LOSS * first:
+                reason = f"validation loss {last:.4g} at the end, {first:.4g} at step 0"
+                self.diverged[run] = (self.step, reason)
+            step, reason = self.diverged.get(run, (None, ""))
+            outcome.row = {
+                "status": "diverged" if run in self.diverged else "ok",
+                "reason": reason,
+                "diverged_at": step,
+                "metric": task.metric,
+                "higher_is_better": task.higher_is_better,
+                "chance": task.chance,
+                "base_valid": base_scores["valid"],
+                "base_test": base_scores["test"],
+                "valid": valid if math.isfinite(valid) else task.chance,
+                "test": tests[run] if math.isfinite(tests[run]) else task.chance,
+                "loss_first": first if math.isfinite(first) else math.nan,
+                "loss_last": last if math.isfinite(last) else math.nan,
+                "steps": self.step,
+                "parameters": self.pack.parameters,
+                **averages(outcome.layers),
+                "seconds": (time.perf_counter() - self._began) / count,
+                "step_seconds": self._step_seconds / self.step / count,
+                "pack_size": count,
+            }
+        return self.outcomes
+
+    def close(self) -> None:
+        self.pack.close()
+
+
+def train(
+    task: Task,
+    model: nn.Module,
+    config: PeftConfig,
+    runs: Sequence[Hyperparameters],
+    base_scores: dict[str, float],
+    progress: Callable[[int], None] = lambda step: None,
+) -> list[Outcome]:
+    """Trains the runs together on the frozen `model` from start to end and measures them.
+
+    Args:
+        base_scores: primary metric of the untouched base model per split, for the records.
+        progress: called with the number of finished steps at every evaluation.
+    """
+    due = evaluation_steps(task.settings)
+    training = Training(task, model, config, runs)
+    try:
+        training.measure()
+        while training.step < task.settings.steps:
+            training.train_step()
+            if training.step in due:
+                training.measure()
+                progress(training.step)
+        return training.finish(base_scores)
+    finally:
+        training.close()
+
+
+def _mark_diverged(diverged: dict[int, tuple[int, str]], step: int, losses: Tensor, grad: Tensor) -> None:
+    """Notes the runs whose loss or gradient, (runs,) and (runs, numbers), is no longer finite."""
+    finite_loss = torch.isfinite(losses)
+    finite = finite_loss & torch.isfinite(grad).all(1)
+    if not finite.all():
+        for run in torch.nonzero(~finite).flatten().tolist():
+            what = "gradient" if finite_loss[run] else "loss"
+            diverged.setdefault(run, (step, f"{what} not finite in step {step}"))
+
+
+def _clip(pack: Pack, grad: Tensor, largest: float) -> None:
+    """Scales each run's own gradient to a norm of at most `largest`, as clip_grad_norm_ does for one."""
+    shares = (largest / (grad.norm(dim=1) + 1e-6)).clamp(max=1.0)
+    for rows in (pack.adapters, pack.heads):
+        for run, row in enumerate(rows):
+            assert row.grad is not None
+            row.grad *= shares[run]
