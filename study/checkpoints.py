@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from transformers.utils import logging
 
 from study.errors import UsageError
 
@@ -27,9 +27,9 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
         raise UsageError(f"task.model={path}: no such folder")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UsageError(f"task.model={path}: no config.json; give a folder made by save_pretrained")
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # what it would warn of is checked below
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what it would warn of is checked below
+    logging.disable_progress_bar()
     try:
         model, info = auto_class.from_pretrained(
             path, output_loading_info=True, use_safetensors=True, ignore_mismatched_sizes=True, **kwargs
@@ -38,7 +38,7 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(f"task.model={path}: cannot be loaded: {reason}") from None
     finally:
-        logger.setLevel(level)
+        logging.set_verbosity(verbosity)
     broken = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])}
     lost = sorted(k for k in broken if not any(part in new_modules for part in k.split(".")))
     if lost:

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from study import methods, tasks
@@ -159,7 +159,8 @@ def _apply(config: DictConfig, override: Override) -> None:
         key, value = {"method": "methods"}.get(key, key), value if isinstance(value, list) else [value]
     elif override.is_sweep_override():
         _check_key(config, key)
-        config.axes[key] = value
+        with open_dict(config):
+            config.axes[key] = value
         return
     _check_key(config, key)
     try:

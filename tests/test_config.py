@@ -1,0 +1,152 @@
+"""Settings and bad input: each mistake gets one clear line and exit code 2 before any training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study import config
+from study.errors import UsageError
+from study.schema import RECORD_VERSION
+from study.tasks.vtab import CHECKPOINT
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_overrides_reach_their_places() -> None:
+    s = config.load(
+        "lr_grid",
+        ["method=ether,lora", "lr=1e-3,1e-2", "seeds=3", "task.steps=100", "method.ether.blocks=8",
+         "name=my_study", "task.weight_decay=0,0.1", "task.model=/some/path", "pack_size=1"],
+    )  # fmt: skip
+    assert s.methods == ["ether", "lora"] and s.lr == [1e-3, 1e-2] and s.seeds == 3
+    assert s.task.steps == 100 and s.task.model == "/some/path"
+    assert s.method["ether"]["blocks"] == 8 and s.method["lora"]["r"] == 8
+    assert s.name == "my_study" and s.sweep == "lr_grid" and s.pack_size == 1
+    assert s.axes == {"task.weight_decay": [0, 0.1]}
+
+
+def test_one_value_is_a_list_of_one() -> None:
+    s = config.load("lr_grid", ["method=hra", "lr=1e-3", "method.hra.r=2,4"])
+    assert s.methods == ["hra"] and s.lr == [1e-3] and s.axes == {"method.hra.r": [2, 4]}
+
+
+def test_the_sweep_of_the_issue() -> None:
+    s = config.load("lr_grid", [])
+    assert s.methods == ["ether", "ether_plus", "lora", "oft", "naive"]
+    assert len(s.lr) == 9 and s.lr[0] == 1e-4 and s.lr[-1] == 1 and s.seeds == 5
+    assert s.name == "lr_grid" and s.task.scale == "mini"
+
+
+@pytest.mark.parametrize("overrides,message", [
+    (["method=ehter"], "unknown method 'ehter'; nearest: ether"),
+    (["task=vtba"], "unknown task 'vtba'; nearest: vtab"),
+    (["scale=micro"], "task vtab has no scale 'micro'; known: mini, paper"),
+    (["task.stpes=3"], "unknown key 'task.stpes'; nearest: task.steps"),
+    (["seedz=3"], "unknown key 'seedz'; nearest: seeds"),
+    (["method.ether.blokcs=3"], "method ether has no option 'blokcs'; nearest: blocks"),
+    (["method.ehter.blocks=3"], "unknown method 'ehter'"),
+    (["lr=-1e-3"], "lr=-0.001 is not a learning rate; give positive, finite numbers"),
+    (["lr=0"], "lr=0.0 is not a learning rate"),
+    (["lr=nan"], "lr=nan is not a learning rate"),
+    (["lr=inf,1"], "lr=inf is not a learning rate"),
+    (["lr=1e-3,0.001"], "lr repeats 0.001"),
+    (["lr=[]"], "lr is empty"),
+    (["lr=fast"], "lr=.*fast.* could not be converted to Float"),
+    (["method=ether,ether"], "method repeats ether"),
+    (["seeds=0"], "seeds=0 must be positive"),
+    (["seeds=two"], "seeds=two: .*could not be converted to Integer"),
+    (["task.steps=-5"], "task.steps=-5 must be positive"),
+    (["task.weight_decay=-1"], "task.weight_decay=-1.0 must be zero or more"),
+    (["task.head_lr=nan"], "task.head_lr=nan must be positive"),
+    (["task.precision=float8"], "task.precision=float8 is not one of: float32, bfloat16"),
+    (["retry=all"], "retry=all is not one of: failed"),
+    (["name=../up"], "name=../up is not a folder's name"),
+    (["dry_run"], "'dry_run' is not an override; write key=value"),
+    (["lr=(1"], "cannot read the overrides"),
+])  # fmt: skip
+def test_bad_overrides(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        config.load("lr_grid", overrides)
+
+
+def test_unknown_sweep() -> None:
+    with pytest.raises(UsageError, match="unknown sweep 'lr_gird'; nearest: lr_grid"):
+        config.load("lr_gird", [])
+
+
+def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_and_dry_run_answer_at_once_without_torch(study_command: Command) -> None:
+    code = (
+        "import sys, runpy; sys.argv[1:] = {}\n"
+        "try: runpy.run_module('study.sweep', run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules; sys.exit(code)"
+    )
+    for arguments in (["--help"], ["lr_grid", "dry_run=true"]):
+        start = time.monotonic()
+        result = subprocess.run(
+            [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True
+        )
+        print(f"{arguments}: {time.monotonic() - start:.2f} s")  # seen with -s; the README quotes it
+        assert result.returncode == 0, result.stderr
+    assert "225 runs" in result.stdout and "1,728 parameters" in result.stdout
+    assert study_command("study.sweep").returncode == 2
+
+
+def test_a_dry_run_of_something_new_says_what_it_cannot_know(study_command: Command) -> None:
+    result = study_command("study.sweep", "lr_grid", "dry_run=true", "method.ether.blocks=8")
+    assert result.returncode == 0 and "measured at launch" in result.stdout
+
+
+@pytest.mark.slow
+def test_what_only_the_model_can_tell_is_told_before_training(study_command: Command, tmp_path: Path) -> None:
+    missing = study_command("study.sweep", "lr_grid", "task.model=./nowhere")
+    refused(missing, "task.model=./nowhere: no such folder")
+    blocks = study_command("study.sweep", "lr_grid", "method=ether", "method.ether.blocks=5")
+    refused(blocks, "method ether", "blocks=5 does not divide the width 64", "q_proj", "4 or 8")
+    corrupt = tmp_path / "corrupt"
+    shutil.copytree(CHECKPOINT, corrupt)
+    weights = corrupt / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    refused(study_command("study.sweep", "lr_grid", "task.model=./corrupt"), "./corrupt: cannot be loaded")
+    data = study_command("study.sweep", "lr_grid", "task.data=./nothing")
+    refused(data, "task.data=./nothing")
+    unknown_option = study_command("study.sweep", "lr_grid", "method=lora", "+method.lora.r=-3")
+    refused(unknown_option, "method lora", "positive")
+    assert not list((tmp_path / "results").rglob("records"))
+
+
+def test_a_folder_that_cannot_be_written(study_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where the folder should be")
+    refused(study_command("study.sweep", "lr_grid"), "cannot write in results/lr_grid")
+
+
+def test_results_of_a_newer_version(study_command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "lr_grid"
+    folder.mkdir(parents=True)
+    plan = {"record_version": RECORD_VERSION + 1, "settings": {}, "packs": []}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    refused(study_command("study.sweep", "lr_grid"), "newer version", "give another name=")
+
+
+def test_a_folder_with_another_study(study_command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "lr_grid"
+    folder.mkdir(parents=True)
+    plan = {"record_version": RECORD_VERSION, "settings": {"task": {"steps": 7}}, "packs": []}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    refused(study_command("study.sweep", "lr_grid"), "holds runs with task.steps=7, not 150")
