@@ -1,0 +1,78 @@
+"""Distances and hyperspherical energy: the paper's Figures 4 and 7."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures import draw_band, mean_and_interval
+from analysis.style import Look, looks, save
+from analysis.table import Study
+
+DISTANCES = {
+    "transform_distance": r"$\|T - I\|_F$ (mean over layers)",
+    "weight_distance": r"$\|W' - W\|_F$ (mean over layers)",
+}
+
+
+def _against_lr(axes: Axes, study: Study, value: str, look: dict[str, Look]) -> pd.DataFrame:
+    """One line per label that has the figure, with its interval; returns what is plotted."""
+    runs = study.runs[study.runs["counted"]].sort_values(["place", "lr"])
+    finite = runs[runs[value].abs() < float("inf")]
+    data = mean_and_interval(finite, ["label", "lr"], value)
+    for label in study.labels:
+        points = data[data["label"] == label]
+        if len(points):
+            draw_band(axes, points["lr"], points, look[label])
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    return data.assign(figure=value)
+
+
+def distances(study: Study, folder: Path) -> Path:
+    """Distance of the transformation from the identity, and of the weight, at the end; paper, Fig. 4.
+
+    Methods without a transformation of the weight (LoRA) have the second alone.
+    """
+    look = looks(study.labels, study.method_of)
+    figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.6), layout="constrained")
+    data = []
+    for panel, (value, title) in zip(axes, DISTANCES.items(), strict=True):
+        data.append(_against_lr(panel, study, value, look))
+        panel.set_yscale("log")
+        panel.set_ylabel(title)
+    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.suptitle("Distance at the end of training, mean and 95 % interval over seeds", fontsize=11)
+    return save(figure, pd.concat(data), folder, "distances")
+
+
+def he_training(study: Study, folder: Path, best_lr: dict[str, float]) -> Path:
+    """Change of hyperspherical energy during training at the tuned rate, and at the end; paper, Fig. 7.
+
+    Args:
+        best_lr: each label's tuned learning rate.
+    """
+    look = looks(study.labels, study.method_of)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.6), layout="constrained")
+    names = study.runs[["run_id", "label", "place", "lr"]]
+    history = study.history.merge(names, on="run_id").sort_values(["place", "step"])
+    tuned = history[history["lr"] == history["label"].map(best_lr)]
+    during = mean_and_interval(tuned, ["label", "lr", "step"], "he_change")
+    for label in study.labels:
+        points = during[during["label"] == label]
+        if len(points):
+            draw_band(left, points["step"], points, look[label])
+    left.set_xlabel("training step")
+    left.set_ylabel("HE(W') - HE(W) (mean over pairs and layers)")
+    left.set_title("during training, at the tuned learning rate")
+    at_end = _against_lr(right, study, "he_change", look)
+    right.set_yscale("symlog", linthresh=1e-4)
+    if len(at_end):
+        right.set_ylim(bottom=min(2 * at_end["mean"].min(), -1e-4))
+    right.set_title("at the end, against the learning rate")
+    right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.suptitle("Change of hyperspherical energy, mean and 95 % interval over seeds", fontsize=11)
+    return save(figure, pd.concat([during.assign(figure="during"), at_end]), folder, "he_training")
