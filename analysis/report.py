@@ -94,7 +94,8 @@ def _html(study: Study, table: pd.DataFrame, drawn: list[Path]) -> str:
         columns=list(SHOWN.items()),
         rows=_table_rows(study, table),
         pictures=pictures,
-        definitions=DEFINITIONS,
+        definitions={SHOWN.get(name, name): text for name, text in DEFINITIONS.items()},
+        hints=DEFINITIONS,
         settings=_settings(runs),
         diverged=_accidents(runs, "diverged"),
         failed=_accidents(runs, "failed"),
@@ -138,9 +139,9 @@ def summary(study: Study, table: pd.DataFrame) -> list[str]:
 def _number(value: float) -> str:
     if pd.isna(value):
         return "–"
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.1e}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
 
 
 def _interval(row: pd.Series, name: str) -> str:

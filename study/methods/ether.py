@@ -22,6 +22,9 @@ from study.methods.multiplicative import (
 )
 
 
+FEW_VECTORS = 16
+
+
 def random_normals(blocks: int, width: int) -> Tensor:
     """(n, b) from U(-1/sqrt(b), 1/sqrt(b)): the published code's kaiming-uniform with a = sqrt(5)."""
     bound = width**-0.5
@@ -33,29 +36,32 @@ def unit(u: Tensor) -> Tensor:
     return u / u.norm(dim=-1, keepdim=True)
 
 
-def add_projections(x: Tensor, *terms: tuple[float, Tensor]) -> Tensor:
-    """x + sum of c u (u . x) over the terms (c, u), block by block: (..., d), u: (n, d/n) -> (..., d).
+def add_projections(x: Tensor, units: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+    """x + sum of c u (u . x) over t terms, block by block: (..., d) -> (..., d).
 
-    With few blocks two thin matrix products are the fastest form (as fast as LoRA of rank n); their
+    With few blocks two thin matrix products are the fastest form (as fast as LoRA of rank n t); their
     cost grows with n, so with many blocks it is done elementwise, in O(d) whatever n is.
+
+    Args:
+        units: (t, n, d/n), unit vectors.
+        coefficients: t numbers c.
     """
-    blocks = len(terms[0][1])
-    if blocks * len(terms) <= 16:
-        columns = [_columns(u) for _, u in terms]  # (d, n) each
-        units = torch.cat(columns, -1)
-        scaled = torch.cat([c * part for (c, _), part in zip(terms, columns, strict=True)], -1)
-        return x + (x @ units.to(x.dtype)) @ scaled.mT.to(x.dtype)
-    x_blocks = y_blocks = to_blocks(x, blocks)
-    for c, u in terms:
-        u = u.to(x.dtype)
-        y_blocks = y_blocks + (x_blocks * (c * u)).sum(-1, keepdim=True) * u
-    return y_blocks.flatten(-2)
-
-
-def _columns(u: Tensor) -> Tensor:
-    """(n, b) -> (n b, n): the block vectors as columns, each zero outside its block."""
-    identity = torch.eye(len(u), dtype=u.dtype, device=u.device)
-    return (u.unsqueeze(-1) * identity.unsqueeze(1)).flatten(0, 1)
+    units = units.to(x.dtype)
+    terms, blocks, width = units.shape
+    if terms * blocks > FEW_VECTORS:
+        x_blocks = y_blocks = to_blocks(x, blocks)
+        for c, u in zip(coefficients, units, strict=True):
+            y_blocks = y_blocks + (x_blocks * (c * u)).sum(-1, keepdim=True) * u
+        return y_blocks.flatten(-2)
+    # The vectors as columns, each zero outside its block: (n, b, n, t) -> (d, n t).
+    diagonal = torch.eye(blocks, dtype=x.dtype, device=x.device)[:, None, :, None]
+    columns = (units.permute(1, 2, 0).unsqueeze(2) * diagonal).reshape(blocks * width, -1)
+    first = coefficients[0]
+    scaled = columns
+    if terms > 1:
+        scaled = columns * columns.new_tensor([c / first for c in coefficients] * blocks)
+    tokens = x.flatten(0, -2)  # (tokens, d)
+    return torch.addmm(tokens, tokens @ columns, scaled.mT, alpha=first).view(x.shape)
 
 
 @dataclass
@@ -75,7 +81,7 @@ class EtherLayer(MultiplicativeLayer):
         return {"ether_u": random_normals(config.blocks, width)}
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
-        return add_projections(x, (-2.0, unit(p["ether_u"])))
+        return add_projections(x, unit(p["ether_u"]).unsqueeze(0), (-2.0,))
 
 
 register(EtherConfig, EtherLayer)

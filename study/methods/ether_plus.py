@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from study.methods.ether import add_projections, random_normals, unit
@@ -73,7 +74,7 @@ class EtherPlusLayer(MultiplicativeLayer):
 
 def _relaxed_reflection(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """x - u (u . x) + v (v . x) in each block: (..., d), (n, d/n), (n, d/n) -> (..., d)."""
-    return add_projections(x, (-1.0, unit(u)), (1.0, unit(v)))
+    return add_projections(x, unit(torch.stack([u, v])), (-1.0, 1.0))
 
 
 register(EtherPlusConfig, EtherPlusLayer)
