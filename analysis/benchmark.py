@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from analysis.style import looks, save
+from analysis.style import legend_beside, looks, save
 from study import config, methods, tasks
 from study.config import SweepSettings
 from study.profile import pack_sizes, profile
@@ -117,7 +117,13 @@ def measure_ways(bench: Bench, names: list[str], count: int, processes: int) -> 
         one_by_one = bench.train(name, runs, 1)
         start = time.perf_counter()
         for run in runs[:processes]:
-            arguments = [name, "--one-run", str(run.lr), str(run.seed), *_as_overrides(bench.settings)]
+            arguments = [
+                name,
+                "--one-run",
+                str(run.lr),
+                str(run.seed),
+                *_as_overrides(bench.settings),
+            ]
             command = [sys.executable, "-m", "analysis.benchmark", "--methods", *arguments]
             subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         alone = (time.perf_counter() - start) / processes
@@ -125,12 +131,19 @@ def measure_ways(bench: Bench, names: list[str], count: int, processes: int) -> 
         row |= {"one_by_one": one_by_one / count, "process_per_run": alone}
         row |= {"gain_over_one_by_one": one_by_one / packed}
         rows.append(row | {"gain_over_process_per_run": alone * count / packed})
-        print(pd.DataFrame(rows[-1:]).round(3).to_string(index=False, header=len(rows) == 1), flush=True)
+        print(
+            pd.DataFrame(rows[-1:]).round(3).to_string(index=False, header=len(rows) == 1),
+            flush=True,
+        )
     return pd.DataFrame(rows)
 
 
 def _as_overrides(settings: SweepSettings) -> list[str]:
-    return ["--set", f"task.steps={settings.task.steps}", f"task.batch_size={settings.task.batch_size}"]
+    return [
+        "--set",
+        f"task.steps={settings.task.steps}",
+        f"task.batch_size={settings.task.batch_size}",
+    ]
 
 
 def measure_sizes(overrides: list[str], names: list[str], most: int, rounds: int) -> pd.DataFrame:
@@ -143,14 +156,22 @@ def measure_sizes(overrides: list[str], names: list[str], most: int, rounds: int
             chosen = profile(bench.task, bench.model, bench.method(name), most, None).pack_size
             best = min(seconds.values())
             for size, value in seconds.items():
-                row = {"method": name, "batch_size": batch_size, "pack_size": size, "seconds": value}
-                row |= {"gain": seconds[1] / value, "over_best": value / best, "chosen": size == chosen}
+                row = {
+                    "method": name,
+                    "batch_size": batch_size,
+                    "pack_size": size,
+                    "seconds": value,
+                }
+                row |= {
+                    "gain": seconds[1] / value,
+                    "over_best": value / best,
+                    "chosen": size == chosen,
+                }
                 rows.append(row)
-            print(
-                f"{name}, batch {batch_size}: best pack {seconds[1] / best:.1f}x one by one; the probe chooses "
-                f"{chosen}, {100 * (seconds[chosen] / best - 1):.0f} % over the best",
-                flush=True,
-            )
+            over = 100 * (seconds[chosen] / best - 1)
+            choice = f"the probe chooses {chosen}, {over:.0f} % over the best"
+            gain = f"best pack {seconds[1] / best:.1f}x one by one"
+            print(f"{name}, batch {batch_size}: {gain}; {choice}", flush=True)
     return pd.DataFrame(rows)
 
 
@@ -172,19 +193,30 @@ def draw_sizes(sizes: pd.DataFrame, folder: Path) -> None:
     look = looks(names, {name: name for name in names})
     batches = sorted(sizes["batch_size"].unique())
     figure, axes = plt.subplots(
-        1, len(batches), figsize=(2.6 * len(batches) + 1, 2.9), sharey=True, squeeze=False, layout="constrained"
+        1,
+        len(batches),
+        figsize=(2.6 * len(batches) + 1, 2.9),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for panel, batch in zip(axes.flat, batches, strict=True):
         for name in names:
             own = sizes[(sizes["method"] == name) & (sizes["batch_size"] == batch)]
-            panel.plot(own["pack_size"], own["gain"], marker=".", color=look[name].colour, label=look[name].name)
+            panel.plot(
+                own["pack_size"],
+                own["gain"],
+                marker=".",
+                color=look[name].colour,
+                label=look[name].name,
+            )
             ring = own[own["chosen"]]
             panel.plot(ring["pack_size"], ring["gain"], "o", mfc="none", ms=10, color=look[name].colour)
         panel.set_xscale("log")
         panel.set_title(f"batch size {batch}")
         panel.set_xlabel("runs in a pack")
     axes.flat[0].set_ylabel("speed of a step over one by one")
-    axes.flat[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes.flat[-1])
     save(figure, sizes, folder, "sizes")
 
 

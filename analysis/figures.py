@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator
 from scipy.stats import t as student
 
-from analysis.style import REFERENCE, Look, looks, panels, save
+from analysis.style import REFERENCE, Look, legend_beside, looks, panels, save
 from analysis.table import Study
 
 
@@ -90,7 +90,7 @@ def robustness(study: Study, folder: Path) -> Path:
     top.set_title(f"{scale}: robustness to the learning rate, mean and 95 % interval of {seeds} seeds")
     if (runs["status"] == "diverged").any():
         top.plot([], [], "x", color="black", ms=5, label="diverged run")
-    top.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(top)
     valid = mean_and_interval(runs.sort_values(["place", "lr"]), ["label", "lr"], "valid")
     data = means.assign(split="test"), valid.assign(split="valid")
     return save(figure, pd.concat(data), folder, "robustness")

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import draw_band, mean_and_interval
-from analysis.style import Look, looks, save
+from analysis.style import Look, legend_beside, looks, save
 from analysis.table import Study
 
 DISTANCES = {
@@ -44,7 +44,7 @@ def distances(study: Study, folder: Path) -> Path:
         data.append(_against_lr(panel, study, value, look))
         panel.set_yscale("log")
         panel.set_ylabel(title)
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes[1])
     figure.suptitle("Distance at the end of training, mean and 95 % interval over seeds", fontsize=11)
     return save(figure, pd.concat(data), folder, "distances")
 
@@ -73,6 +73,6 @@ def he_training(study: Study, folder: Path, best_lr: dict[str, float]) -> Path:
     if len(at_end):
         right.set_ylim(bottom=min(2 * at_end["mean"].min(), -1e-4))
     right.set_title("at the end, against the learning rate")
-    right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(right)
     figure.suptitle("Change of hyperspherical energy, mean and 95 % interval over seeds", fontsize=11)
     return save(figure, pd.concat([during.assign(figure="during"), at_end]), folder, "he_training")

@@ -125,8 +125,8 @@ def summary(study: Study, table: pd.DataFrame) -> list[str]:
         steady = table.sort_values("regret_window").iloc[0]
         touchy = table.sort_values("regret_window").iloc[-1]
         said += [
-            f"{names[wide['label']]} has the widest plateau: it stays within 10 % of its own tuned score over "
-            f"{bound}{wide['plateau_10']:.1f} decades of learning rate.",
+            f"{names[wide['label']]} has the widest plateau: it stays within 10 % of its own tuned score "
+            f"over {bound}{wide['plateau_10']:.1f} decades of learning rate.",
             f"Within 1.5 decades of its tuned learning rate {names[steady['label']]} loses least, "
             f"{_interval(steady, 'regret_window')} on average, and {names[touchy['label']]} most, "
             f"{_interval(touchy, 'regret_window')}.",

@@ -169,9 +169,12 @@ def robustness_table(runs: pd.DataFrame) -> pd.DataFrame:
         ends = {}
         for name, level in (levels | {"plateau_target": target}).items():
             figures[name], low, high = plateau(test, log_lr, best, level)
-            ends[f"{name}_censored"] = {(0, 0): "none", (1, 0): "low", (0, 1): "high", (1, 1): "both"}[
-                int(low[0]), int(high[0])
-            ]
+            ends[f"{name}_censored"] = {
+                (0, 0): "none",
+                (1, 0): "low",
+                (0, 1): "high",
+                (1, 1): "both",
+            }[int(low[0]), int(high[0])]
         figures["seed_spread"] = at(spread, best)
         row: dict[str, object] = {"method": own["method"].iloc[0], "label": label, "runs": len(own)}
         row["failed"] = int(((runs["label"] == label) & ~runs["counted"]).sum())

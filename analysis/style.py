@@ -91,6 +91,12 @@ def panels(count: int, columns: int, width: float = 2.3, height: float = 2.3) ->
     return figure, flat[:count]
 
 
+def legend_beside(axes: Axes) -> None:
+    """The legend right of the panel, where it covers no data; none if nothing has a label."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
 def save(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> Path:
     """Writes `name`.png, .pdf and a .csv of what is plotted; the same records give the same files."""
     folder.mkdir(parents=True, exist_ok=True)

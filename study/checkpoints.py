@@ -32,7 +32,11 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
     logging.disable_progress_bar()
     try:
         model, info = auto_class.from_pretrained(
-            path, output_loading_info=True, use_safetensors=True, ignore_mismatched_sizes=True, **kwargs
+            path,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            **kwargs,
         )
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -156,7 +156,10 @@ def _apply(config: DictConfig, override: Override) -> None:
         return
     value = list(override.sweep_iterator()) if override.is_sweep_override() else override.value()
     if key in ("method", "lr"):
-        key, value = {"method": "methods"}.get(key, key), value if isinstance(value, list) else [value]
+        key, value = (
+            {"method": "methods"}.get(key, key),
+            value if isinstance(value, list) else [value],
+        )
     elif override.is_sweep_override():
         _check_key(config, key)
         with open_dict(config):
@@ -172,9 +175,11 @@ def _apply(config: DictConfig, override: Override) -> None:
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
-        inner = None if OmegaConf.is_missing(config, key) else config._get_node(key)
-        nested = isinstance(inner, DictConfig) and key not in ("method", "axes")
-        keys += _keys(inner, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
+        inner = None if OmegaConf.is_missing(config, key) else config._get_node(str(key))
+        if isinstance(inner, DictConfig) and key not in ("method", "axes"):
+            keys += _keys(inner, f"{prefix}{key!s}.")
+        else:
+            keys.append(f"{prefix}{key!s}")
     return keys
 
 
@@ -204,7 +209,8 @@ def _check(s: SweepSettings) -> None:
     for method, options in s.method.items():
         for option in options:
             _check_option(method, option)
-    for key, values in (("method", s.methods), ("lr", s.lr), *s.axes.items()):
+    axes: dict[str, list[Any]] = {"method": s.methods, "lr": s.lr, **s.axes}
+    for key, values in axes.items():
         if not values:
             raise UsageError(f"{key} is empty; give at least one")
         if repeated := [v for i, v in enumerate(values) if v in values[:i]]:
@@ -226,7 +232,10 @@ def _check(s: SweepSettings) -> None:
     for key, number in positive.items():
         if number is not None and not (math.isfinite(number) and number > 0):
             raise UsageError(f"{key}={number} must be positive")
-    for key, number in (("weight_decay", s.task.weight_decay), ("warmup_steps", s.task.warmup_steps)):
+    for key, number in (
+        ("weight_decay", s.task.weight_decay),
+        ("warmup_steps", s.task.warmup_steps),
+    ):
         if not (math.isfinite(number) and number >= 0):
             raise UsageError(f"task.{key}={number} must be zero or more")
     choices: dict[str, tuple[Any, tuple[Any, ...]]] = {

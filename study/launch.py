@@ -43,6 +43,10 @@ def gpus() -> list[str]:
     return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
 
 
+def threads_per_worker(workers: int) -> int:
+    return max(1, cores() // workers)
+
+
 def worker_count(settings: LauncherSettings, most: int) -> int:
     """Workers that pay off: one per GPU, else one per core as far as memory goes, at most `most`."""
     if settings.workers is not None:
@@ -102,7 +106,7 @@ class Pool:
 
     def __init__(self, settings: LauncherSettings, workers: int, logs: Path) -> None:
         self.settings, self.workers, self.logs = settings, workers, logs
-        self.threads = max(1, cores() // workers)
+        self.threads = threads_per_worker(workers)
         self.answers: queue.Queue[tuple[_Process, Answer]] = queue.Queue()
         self.processes: list[_Process] = []
 

@@ -73,7 +73,7 @@ class PackedModule(nn.Module):
         """
         inner = copy.deepcopy(self.inner).double()
         base: nn.Module = inner.get_base_layer()  # type: ignore[operator]
-        width = base.nx if isinstance(base, Conv1D) else base.in_features
+        width = int(base.nx if isinstance(base, Conv1D) else base.in_features)  # type: ignore[arg-type]
         device = next(base.parameters()).device
         inputs = torch.zeros(width + 1, width, dtype=torch.float64, device=device)
         inputs[1:].fill_diagonal_(1.0)  # row 0 is the zero vector, whose image is the bias

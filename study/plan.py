@@ -50,6 +50,12 @@ class Run:
         task = {key: value for key, value in self.task.items() if key not in PER_RUN}
         return digest([task, self.method, self.options])
 
+    @property
+    def title(self) -> str:
+        """`ether (blocks=4)`"""
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.method} ({options})" if options else self.method
+
     def task_settings(self) -> TaskSettings:
         return TaskSettings(**self.task)
 
@@ -123,7 +129,15 @@ def run_seconds(run: Run, profile: Profile, size: int) -> float:
     return run.task["steps"] * step + (run.task["evaluations"] + 3) * profile["measure_seconds"]
 
 
-def best_pack_sizes(groups: dict[str, list[Run]], profiles: dict[str, Profile], workers: int) -> dict[str, int]:
+def pack_seconds(pack: Pack, profiles: dict[str, Profile]) -> float:
+    """Estimated seconds of a pack."""
+    first = pack.runs[0]
+    return len(pack.runs) * run_seconds(first, profiles[first.variant], len(pack.runs))
+
+
+def best_pack_sizes(
+    groups: dict[str, list[Run]], profiles: dict[str, Profile], workers: int
+) -> dict[str, int]:
     """Each variant's fastest pack size, made smaller for all where that lets more workers work.
 
     One limit holds for all variants: the one with the least makespan on `workers` workers.
@@ -133,8 +147,7 @@ def best_pack_sizes(groups: dict[str, list[Run]], profiles: dict[str, Profile], 
         costs = []
         for variant, group in groups.items():
             size = min(limit, profiles[variant]["pack_size"])
-            cost = run_seconds(group[0], profiles[variant], size)
-            costs += [cost * len(pack.runs) for pack in plan_packs(group, {variant: size})]
+            costs += [pack_seconds(pack, profiles) for pack in plan_packs(group, {variant: size})]
         return makespan(costs, workers)
 
     limits = sorted({int(size) for p in profiles.values() for size in p["step_seconds"]}, reverse=True)
@@ -150,3 +163,20 @@ def plan_packs(runs: list[Run], pack_sizes: dict[str, int]) -> list[Pack]:
         bounds = [round(len(group) * i / count) for i in range(count + 1)]
         packs += [Pack(tuple(group[a:b])) for a, b in itertools.pairwise(bounds)]
     return packs
+
+
+def describe_packs(runs: list[Run], packs: list[Pack], profiles: dict[str, Profile], workers: int) -> str:
+    """The plan, a line per variant: runs, packs, parameters; and the estimated time of it all."""
+    lines = []
+    for variant, group in by_variant(runs).items():
+        profile = profiles[variant]
+        sizes = sorted({len(pack.runs) for pack in packs if pack.runs[0].variant == variant})
+        count = sum(pack.runs[0].variant == variant for pack in packs)
+        how = f"{count} packs of {'-'.join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))}"
+        if profile["unpackable"]:
+            how = f"one by one, cannot pack ({profile['unpackable'][:60]})"
+        parameters = f"{profile['parameters']:,} parameters"
+        lines.append(f"  {group[0].title:34} {len(group):4} runs, {how}; {parameters}")
+    seconds = makespan([pack_seconds(pack, profiles) for pack in packs], workers)
+    total = f"{len(runs)} runs in {len(packs)} packs on {workers} worker{'s' * (workers > 1)}"
+    return "\n".join([*lines, f"  {total}, about {seconds:.0f} s of training"])

@@ -13,7 +13,12 @@ from typing import Any
 @cache
 def provenance() -> dict[str, Any]:
     """The columns `versions`, `git_sha` and `git_dirty` of a run."""
-    packages = {"study": "ether-study", "torch": "torch", "transformers": "transformers", "peft": "peft"}
+    packages = {
+        "study": "ether-study",
+        "torch": "torch",
+        "transformers": "transformers",
+        "peft": "peft",
+    }
     versions = [f"{name} {version(package)}" for name, package in packages.items()]
     return {
         "versions": ", ".join([*versions, f"python {platform.python_version()}"]),
@@ -27,7 +32,11 @@ def _git(*arguments: str) -> str:
     here = Path(__file__).parent
     try:
         return subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True, timeout=10
+            ["git", "-C", str(here), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -135,7 +135,9 @@ def _table(rows: list[dict[str, Any]], schema: dict[str, tuple[str, str]]) -> pd
     empty = {"string": "", "bool": False, "int64": 0, "float64": float("nan")}
     for column, (kind, _) in schema.items():
         if kind in empty:
-            values = [empty[kind] if v is None or v != v and kind != "float64" else v for v in frame[column]]
+            values = [
+                empty[kind] if v is None or (v != v and kind != "float64") else v for v in frame[column]
+            ]
             frame[column] = pd.Series(values, dtype="str" if kind == "string" else kind)
         else:
             frame[column] = frame[column].astype(kind)  # type: ignore[call-overload]

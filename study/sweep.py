@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import platform
 import shlex
 import signal
 import sys
@@ -19,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from study import config, methods, records, tasks
+from study import config, methods, profiles, records, tasks
 from study.config import SweepSettings
 from study.errors import UsageError
-from study.launch import Answer, Job, Pool, cores, gpus, worker_count
+from study.launch import Answer, Job, Pool, threads_per_worker, worker_count
 from study.lock import locked
 from study.plan import (
     Pack,
@@ -30,16 +28,13 @@ from study.plan import (
     Run,
     best_pack_sizes,
     by_variant,
-    digest,
-    makespan,
+    describe_packs,
+    pack_seconds,
     plan_packs,
     plan_runs,
-    run_seconds,
 )
 from study.provenance import provenance
 from study.schema import RECORD_VERSION
-
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 
 HELP = """\
 usage: python -m study.sweep NAME [key=value ...]
@@ -173,13 +168,11 @@ def _read_plan(folder: Path) -> dict[str, Any] | None:
     return plan
 
 
-def _write_plan(
-    folder: Path, settings: SweepSettings, packs: list[Pack], profiles: dict[str, Profile]
-) -> None:
+def _write_plan(folder: Path, settings: SweepSettings, packs: list[Pack], found: dict[str, Profile]) -> None:
     plan = {
         "record_version": RECORD_VERSION,
         "settings": dataclasses.asdict(settings),
-        "profiles": profiles,
+        "profiles": found,
         "packs": [[run.run_id for run in pack.runs] for pack in packs],
     }
     content = json.dumps(plan, indent=1).encode()
@@ -195,16 +188,16 @@ def _run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> None
         return
     workers = worker_count(settings.launcher, len(runs))
     with Pool(settings.launcher, workers, folder / "logs") as pool:
-        packs, profiles = _plan(folder, settings, runs, pool)
-        _write_plan(folder, settings, packs, profiles)
-        print(_describe_packs(runs, packs, profiles, workers))
-        jobs = [
+        packs, found = _plan(folder, settings, runs, pool)
+        _write_plan(folder, settings, packs, found)
+        print(describe_packs(runs, packs, found, workers))
+        jobs: list[Job] = [
             {
                 "kind": "train",
                 "folder": str(folder.resolve()),
                 "pack_id": pack.pack_id,
                 "runs": [dataclasses.asdict(run) for run in pack.runs],
-                "seconds": sum(_seconds(run, profiles, pack) for run in pack.runs),
+                "seconds": pack_seconds(pack, found),
                 "columns": {
                     "sweep": settings.sweep,
                     "record_version": RECORD_VERSION,
@@ -236,12 +229,11 @@ def _follow(answers: Iterator[tuple[Job, Answer]], planned: int, done: int) -> N
             if answer["event"] == "died":
                 reason = f"worker ended twice with code {answer['code']}; see logs/ in {job['folder']}"
                 found = [
-                    records.failed({**Run(**run).columns(), **job["columns"]}, reason)
-                    for run in job["runs"]
+                    records.failed({**Run(**run).columns(), **job["columns"]}, reason) for run in job["runs"]
                 ]
                 records.write(Path(job["folder"]), job["pack_id"], found)
                 answer = {"statuses": ["failed"] * len(found)}
-            statuses = Counter(answer["statuses"])
+            statuses: Counter[str] = Counter(answer["statuses"])
             done += statuses.total()
             bar.update(statuses.total())
             if not terminal:
@@ -264,80 +256,8 @@ def _plan(
             packs = [Pack(tuple(by_id[run_id] for run_id in pack)) for pack in planned]
             return packs, before["profiles"]
     groups = by_variant(runs)
-    profiles = _profiles(groups, settings, pool)
-    return plan_packs(runs, best_pack_sizes(groups, profiles, pool.workers)), profiles
-
-
-def _profiles(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool) -> dict[str, Profile]:
-    """Each variant's profile, from this machine's cache or measured now.
-
-    Raises:
-        UsageError: if a method does not fit the model, or the base model cannot be loaded.
-    """
-    found: dict[str, Profile] = {}
-    jobs = []
-    for variant, group in groups.items():
-        path = _cache_file(variant, len(group), settings, pool.threads)
-        if path.exists():
-            found[variant] = json.loads(path.read_text())
-        jobs.append(
-            {
-                "kind": "profile",
-                "variant": variant,
-                "path": str(path),
-                "run": dataclasses.asdict(group[0]),
-                "runs": len(group),
-                "pack_size": settings.pack_size,
-            }
-        )
-    jobs = [job for job in jobs if job["variant"] not in found]
-    if jobs:
-        print(f"measuring {len(jobs)} methods on this machine ...", flush=True)
-    refused = []
-    for job, answer in pool.do(jobs):
-        if answer["event"] == "died":
-            raise UsageError(f"a worker ended with code {answer['code']}; see {pool.logs}")
-        if "refused" in answer:
-            refused.append(answer["refused"])
-            continue
-        found[job["variant"]] = answer["profile"]
-        records.write_atomically(Path(job["path"]), json.dumps(answer["profile"]).encode())
-    if refused:
-        raise UsageError(sorted(refused)[0])
-    return found
-
-
-def _cache_file(variant: str, runs: int, settings: SweepSettings, threads: int) -> Path:
-    """Where this machine's profile of a variant is kept."""
-    machine = [platform.node(), platform.machine(), cores(), threads, gpus(), settings.launcher.device]
-    key = digest([variant, runs, settings.pack_size, machine, provenance()["versions"]])
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "ether-study" / "profiles" / f"{key}.json"
-
-
-def _seconds(run: Run, profiles: dict[str, Profile], pack: Pack) -> float:
-    return run_seconds(run, profiles[run.variant], len(pack.runs))
-
-
-def _describe_packs(
-    runs: list[Run], packs: list[Pack], profiles: dict[str, Profile], workers: int
-) -> str:
-    """The plan, a line per variant: runs, packs, parameters, and the estimated time of it all."""
-    lines = []
-    for variant, group in by_variant(runs).items():
-        profile, first = profiles[variant], group[0]
-        own = [pack for pack in packs if pack.runs[0].variant == variant]
-        options = ", ".join(f"{k}={v}" for k, v in first.options.items())
-        sizes = sorted({len(pack.runs) for pack in own})
-        size = f"{sizes[0]}-{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
-        how = f"{len(own)} packs of {size}"
-        if profile["unpackable"]:
-            how = f"one by one, cannot pack ({profile['unpackable'][:60]})"
-        text = f"{first.method} ({options})"
-        lines.append(f"  {text:34} {len(group):4} runs, {how}; {profile['parameters']:,} parameters")
-    costs = [sum(_seconds(run, profiles, pack) for run in pack.runs) for pack in packs]
-    total = f"{len(runs)} runs in {len(packs)} packs on {workers} worker{'s' * (workers > 1)}"
-    return "\n".join([*lines, f"  {total}, about {makespan(costs, workers):.0f} s of training"])
+    found = profiles.measured(groups, settings, pool)
+    return plan_packs(runs, best_pack_sizes(groups, found, pool.workers)), found
 
 
 def describe(settings: SweepSettings) -> str:
@@ -345,29 +265,20 @@ def describe(settings: SweepSettings) -> str:
     runs = plan_runs(settings)
     groups = by_variant(runs)
     workers = worker_count(settings.launcher, len(runs))
-    threads = max(1, cores() // workers)
-    reference: dict[str, Profile] = {}
-    for path in sorted(REFERENCE.glob("*/plan.json")):
-        reference |= json.loads(path.read_text())["profiles"]
-    profiles, borrowed = {}, False
-    for variant, group in groups.items():
-        path = _cache_file(variant, len(group), settings, threads)
-        if path.exists():
-            profiles[variant] = json.loads(path.read_text())
-        elif variant in reference and settings.pack_size is None:
-            profiles[variant] = reference[variant]
-            borrowed = True
+    own = profiles.kept(groups, settings, threads_per_worker(workers))
+    reference = profiles.of_reference_machine() if settings.pack_size is None else {}
+    found = {v: p for v, p in (reference | own).items() if v in groups}
     head = f"{settings.sweep}: {settings.task.name} ({settings.task.scale}), {len(runs)} runs"
     lines = [f"{head}, results in {Path(settings.results) / settings.name}"]
-    if len(profiles) == len(groups):
-        packs = plan_packs(runs, best_pack_sizes(groups, profiles, workers))
-        lines.append(_describe_packs(runs, packs, profiles, workers))
-        if borrowed:
-            lines.append("  times as measured on the reference machine (results/reference)")
-    else:
+    if found.keys() != groups.keys():
         for group in groups.values():
-            lines.append(f"  {group[0].method} {group[0].options or ''}: {len(group)} runs")
+            lines.append(f"  {group[0].title}: {len(group)} runs")
         lines.append("  packs, parameters and time are measured at launch: new on this machine")
+        return "\n".join(lines)
+    packs = plan_packs(runs, best_pack_sizes(groups, found, workers))
+    lines.append(describe_packs(runs, packs, found, workers))
+    if own.keys() != groups.keys():
+        lines.append("  times as measured on the reference machine (results/reference)")
     return "\n".join(lines)
 
 

@@ -149,7 +149,8 @@ class Training:
             ]
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda step: learning_rate_share(step, settings.steps, settings.warmup_steps)
+            self.optimizer,
+            lambda step: learning_rate_share(step, settings.steps, settings.warmup_steps),
         )
         self.step = 0
         self.diverged: dict[int, tuple[int, str]] = {}
@@ -192,7 +193,7 @@ class Training:
         with torch.no_grad():
             self.pack.bind()
         scores, losses = evaluate(self.task, self.model, "valid", len(self.runs))
-        means = (self._loss_sum / self._losses_summed if self._losses_summed else self._loss_sum * math.nan)
+        means = self._loss_sum / self._losses_summed if self._losses_summed else self._loss_sum * math.nan
         for run, layers in enumerate(self.geometry.measure()):
             self.outcomes[run].layers = layers
             self.outcomes[run].history.append(

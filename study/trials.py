@@ -73,4 +73,4 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or isinstance(value, float) and math.isnan(value)
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -26,16 +26,19 @@ from study.profile import profile
 from study.tasks import Task
 from study.train import Hyperparameters, evaluate, train
 
+Base = tuple[Task, nn.Module, dict[str, float]]
+"""A task, its base model on the device, and that model's scores per split."""
+
 
 class Worker:
     """Does jobs one after the other and keeps the base model of the last one loaded."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._loaded: tuple[str, Task, nn.Module, dict[str, float]] | None = None
+        self._loaded: tuple[str, Base] | None = None
 
-    def base(self, run: Run) -> tuple[Task, nn.Module, dict[str, float]]:
-        """The run's task, its base model on the device, and that model's scores per split."""
+    def base(self, run: Run) -> Base:
+        """What the run starts from; the last one used is kept."""
         key = digest({k: v for k, v in run.task.items() if k not in PER_RUN})
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
@@ -45,8 +48,8 @@ class Worker:
             if settings.precision == "bfloat16":
                 model = model.to(torch.bfloat16)
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
-            self._loaded = (key, task, model, scores)
-        return self._loaded[1:]
+            self._loaded = (key, (task, model, scores))
+        return self._loaded[1]
 
     def config(self, run: Run, task: Task) -> Any:
         head = task.head_modules if task.settings.head_lr else None
@@ -81,7 +84,7 @@ class Worker:
                 scores,
                 lambda step: emit({"event": "step", "step": step}),
             )
-            found = [
+            found: list[records.Record] = [
                 {
                     "row": {**run.columns(), **outcome.row, **shared},
                     "history": outcome.history,

@@ -123,7 +123,10 @@ def test_what_only_the_model_can_tell_is_told_before_training(study_command: Com
     shutil.copytree(CHECKPOINT, corrupt)
     weights = corrupt / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    refused(study_command("study.sweep", "lr_grid", "task.model=./corrupt"), "./corrupt: cannot be loaded")
+    refused(
+        study_command("study.sweep", "lr_grid", "task.model=./corrupt"),
+        "./corrupt: cannot be loaded",
+    )
     data = study_command("study.sweep", "lr_grid", "task.data=./nothing")
     refused(data, "task.data=./nothing")
     unknown_option = study_command("study.sweep", "lr_grid", "method=lora", "+method.lora.r=-3")

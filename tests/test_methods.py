@@ -189,7 +189,9 @@ def test_a_block_count_that_does_not_divide_names_layer_width_and_nearest() -> N
     with pytest.raises(ValueError, match="blocks=5 .* width 24 of layer first.* 4 or 6"):
         adapt(toy(), "ether", {"blocks": 5})
     with pytest.raises(ValueError, match=r"width 48 of layer first \(output side\)"):
-        adapt(toy(), "ether_plus", {"blocks": 24, "sides": 2}) and block_width(48, 5, "layer first (output side)")
+        adapt(toy(), "ether_plus", {"blocks": 24, "sides": 2}) and block_width(
+            48, 5, "layer first (output side)"
+        )
     assert block_width(24, 6, "x") == 4
 
 

@@ -17,7 +17,19 @@ from study.schema import TIMINGS
 from study.tasks import Task
 from study.train import Hyperparameters, Training, evaluate, learning_rate_share, train
 
-PACKED = ["ether", "ether_plus", "oft", "naive", "lora", "hra", "boft", "vera", "delora", "road", "miss"]
+PACKED = [
+    "ether",
+    "ether_plus",
+    "oft",
+    "naive",
+    "lora",
+    "hra",
+    "boft",
+    "vera",
+    "delora",
+    "road",
+    "miss",
+]
 ONE_BY_ONE = ["peft:oft", "loha", "lokr", "fourierft"]
 BASE = {"valid": 0.1, "test": 0.1}
 RUNS = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1, 0.1), Hyperparameters(3e-3, 0)]
@@ -213,7 +225,9 @@ def test_geometry_of_a_pack_equals_the_merged_layers(task: Task) -> None:
         for key, parameter in layer.inner.named_parameters():
             if key in own:
                 parameter.data = own[key]
-        torch.testing.assert_close(layer.inner.merged_weight().double(), transformed[run], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            layer.inner.merged_weight().double(), transformed[run], rtol=1e-4, atol=1e-5
+        )
         rows = [r for r in training.outcomes[run].layers if r["layer"] == name]
         assert {r["side"] for r in rows} == {"in", "out"}
         expected = (transformed[run] - weight).norm().item()

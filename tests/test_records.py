@@ -24,7 +24,11 @@ def record(run_id: str, status: str = "ok", valid: float = 0.5) -> records.Recor
         "task.target_modules": ["q", "v"],
     }  # fmt: skip
     point = {"step": 0, "train_loss": math.nan, "valid": valid}
-    return {"row": row, "history": [point], "layers": [{"layer": "a", "side": "in", "duplicates": 0}]}
+    return {
+        "row": row,
+        "history": [point],
+        "layers": [{"layer": "a", "side": "in", "duplicates": 0}],
+    }
 
 
 def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
@@ -102,9 +106,12 @@ def test_one_coordinator_per_folder(tmp_path: Path) -> None:
     import os
     import socket
 
-    with locked(tmp_path):
-        with pytest.raises(UsageError, match=f"process {os.getpid()} on {socket.gethostname()}"), locked(tmp_path):
-            pass
+    with (
+        locked(tmp_path),
+        pytest.raises(UsageError, match=f"process {os.getpid()} on {socket.gethostname()}"),
+        locked(tmp_path),
+    ):
+        pass
     (tmp_path / "lock").write_text(json.dumps({"pid": 999999, "host": socket.gethostname()}))
     with locked(tmp_path):  # left by a dead process
         pass
@@ -125,20 +132,29 @@ def test_the_run_id_is_the_configuration() -> None:
     base = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1"]))[0]
     same = plan_runs(load("lr_grid", ["lr=0.001", "method=lora,ether", "seeds=2", "name=other"]))
     assert base.run_id in {run.run_id for run in same}
-    for override in ("task.steps=151", "method.ether.blocks=8", "task.weight_decay=0.1", "lr=1.5e-3"):
+    for override in (
+        "task.steps=151",
+        "method.ether.blocks=8",
+        "task.weight_decay=0.1",
+        "lr=1.5e-3",
+    ):
         changed = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1", override]))
         assert base.run_id not in {run.run_id for run in changed}, override
 
 
 def test_an_axis_of_one_method_leaves_the_others_alone() -> None:
-    runs = plan_runs(load("lr_grid", ["method=ether,lora", "lr=1e-3", "seeds=1", "method.ether.blocks=1,4,16"]))
+    runs = plan_runs(
+        load("lr_grid", ["method=ether,lora", "lr=1e-3", "seeds=1", "method.ether.blocks=1,4,16"])
+    )
     assert [r.options.get("blocks") for r in runs if r.method == "ether"] == [1, 4, 16]
     assert sum(r.method == "lora" for r in runs) == 1
     assert len(by_variant(runs)) == 4
 
 
 def test_packs_cover_the_runs_once_and_never_mix_shapes() -> None:
-    runs = plan_runs(load("lr_grid", ["method=ether,lora", "task.batch_size=8,16", "task.weight_decay=0,0.1"]))
+    runs = plan_runs(
+        load("lr_grid", ["method=ether,lora", "task.batch_size=8,16", "task.weight_decay=0,0.1"])
+    )
     sizes = {variant: 7 for variant in by_variant(runs)}
     packs = plan_packs(runs, sizes)
     assert sorted(r.run_id for p in packs for r in p.runs) == sorted(r.run_id for r in runs)
@@ -162,6 +178,12 @@ def test_makespan_by_hand() -> None:
 def test_many_workers_get_smaller_packs() -> None:
     runs = plan_runs(load("lr_grid", ["method=ether"]))
     (variant,) = by_variant(runs)
-    profile = {"pack_size": 45, "step_seconds": {"1": 3.0, "5": 1.5, "15": 1.0, "45": 0.9}, "measure_seconds": 0}
-    sizes = [best_pack_sizes(by_variant(runs), {variant: profile}, workers)[variant] for workers in (1, 3, 45)]
+    profile = {
+        "pack_size": 45,
+        "step_seconds": {"1": 3.0, "5": 1.5, "15": 1.0, "45": 0.9},
+        "measure_seconds": 0,
+    }
+    sizes = [
+        best_pack_sizes(by_variant(runs), {variant: profile}, workers)[variant] for workers in (1, 3, 45)
+    ]
     assert sizes == [45, 15, 1]

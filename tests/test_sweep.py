@@ -95,10 +95,16 @@ def test_the_optuna_study_opens_and_holds_every_run(undisturbed: Path) -> None:
     assert len(study.trials) == 12
     for trial in study.trials:
         row = runs.loc[trial.user_attrs["run_id"]]
-        assert (trial.value, trial.params["lr"], trial.params["method"]) == (row.valid, row.lr, row.method)
+        assert (trial.value, trial.params["lr"], trial.params["method"]) == (
+            row.valid,
+            row.lr,
+            row.method,
+        )
 
 
-def test_the_same_command_twice_gives_the_same_table(undisturbed: Path, study_command: Command, tmp_path: Path) -> None:
+def test_the_same_command_twice_gives_the_same_table(
+    undisturbed: Path, study_command: Command, tmp_path: Path
+) -> None:
     assert study_command("study.sweep", *SMALL).returncode == 0
     for name in ("runs", "history", "layers"):
         pd.testing.assert_frame_equal(
@@ -112,7 +118,9 @@ def test_another_seed_is_another_run_and_the_rest_stays(undisturbed: Path) -> No
         assert pair.run_id.nunique() == pair.loss_last.nunique() == 2
 
 
-def test_running_again_does_only_what_is_missing(undisturbed: Path, study_command: Command, tmp_path: Path) -> None:
+def test_running_again_does_only_what_is_missing(
+    undisturbed: Path, study_command: Command, tmp_path: Path
+) -> None:
     first = study_command("study.sweep", *SMALL, "method=ether")
     assert first.returncode == 0 and "6 of 6 runs" in first.stdout
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "results/small/records").iterdir()}
@@ -124,7 +132,9 @@ def test_running_again_does_only_what_is_missing(undisturbed: Path, study_comman
     pd.testing.assert_frame_equal(table(tmp_path / "results" / "small"), table(undisturbed), check_exact=True)
 
 
-def test_killed_at_random_moments_nothing_is_lost_doubled_or_different(undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_at_random_moments_nothing_is_lost_doubled_or_different(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     """SIGKILL to the coordinator, 20 times at random; workers end by themselves; the table is the same."""
     folder = tmp_path / "results" / "small"
     moments = random.Random(0)
@@ -190,7 +200,9 @@ def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_
     assert len(list(tmp_path.glob("worker-0.log"))) == 1
 
 
-def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(study_command: Command, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(
+    study_command: Command, tmp_path: Path
+) -> None:
     """A worker is made to die over one method's packs by an environment that lacks a module."""
     arguments = [*SMALL, "method=ether", "lr=1e-3", "seeds=1"]
     assert study_command("study.sweep", *arguments).returncode == 0
@@ -199,7 +211,9 @@ def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(study_c
 
     (record,) = records.read(path) or []
     path.unlink()
-    failed = records.failed({k: record["row"][k] for k in ("run_id", "method", "lr", "seed", "task", "scale")}, "lost")
+    failed = records.failed(
+        {k: record["row"][k] for k in ("run_id", "method", "lr", "seed", "task", "scale")}, "lost"
+    )
     records.write(tmp_path / "results/small", path.stem, [failed])
     again = study_command("study.sweep", *arguments)
     assert again.returncode == 1 and "1 failed" in again.stdout

@@ -67,16 +67,16 @@ def test_an_epoch_visits_every_example_once(any_task: Task) -> None:
     size = any_task.settings.batch_size
     steps = any_task.size("train") // size
     seen = {
-        row.numpy().tobytes()
-        for step in range(steps)
-        for row in next(iter(any_task.batch(0, step).values()))
+        row.numpy().tobytes() for step in range(steps) for row in next(iter(any_task.batch(0, step).values()))
     }
     everything = next(iter(rows(any_task, "train", any_task.size("train")).values()))
     duplicates = len(everything) - len({row.numpy().tobytes() for row in everything})
     assert len(seen) >= steps * size - duplicates
 
 
-def test_losses_and_predictions_have_one_row_each_and_metrics_hold_the_primary(any_task: Task) -> None:
+def test_losses_and_predictions_have_one_row_each_and_metrics_hold_the_primary(
+    any_task: Task,
+) -> None:
     model = any_task.model().eval()
     batch = rows(any_task, "train", 6)
     outputs = any_task.forward(model, batch)
@@ -146,7 +146,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, model
 
 
-def test_the_paper_scale_code_on_a_local_model_and_image_folder(pictures: tuple[Path, Path]) -> None:
+def test_the_paper_scale_code_on_a_local_model_and_image_folder(
+    pictures: tuple[Path, Path],
+) -> None:
     data, model = pictures
     settings = config.load(
         "lr_grid", ["scale=paper", f"task.model={model}", f"task.data={data}", "task.batch_size=4"]
@@ -164,7 +166,7 @@ def test_the_paper_scale_code_on_a_local_model_and_image_folder(pictures: tuple[
 def test_checkpoints_that_are_not_whole_are_refused(pictures: tuple[Path, Path], tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    data, model = pictures
+    _, model = pictures
     settings = TaskSettings(name="vtab", model=str(tmp_path), data=SHIFTED, steps=1, batch_size=2)
     with pytest.raises(UsageError, match=r"no config\.json"):
         tasks.load(settings).model()

@@ -80,6 +80,4 @@ def config(
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
         config_class = PEFT_TYPE_TO_CONFIG_MAPPING[name.removeprefix("peft:").upper()]  # type: ignore
-    return config_class(
-        **{"target_modules": target_modules, "modules_to_save": modules_to_save} | options
-    )
+    return config_class(**{"target_modules": target_modules, "modules_to_save": modules_to_save} | options)

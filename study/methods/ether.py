@@ -21,7 +21,6 @@ from study.methods.multiplicative import (
     to_blocks,
 )
 
-
 FEW_VECTORS = 16
 
 

@@ -55,7 +55,7 @@ class EtherPlusLayer(MultiplicativeLayer):
 
     def initial(self, config: EtherPlusConfig, where: str) -> dict[str, Tensor]:
         widths = {"in": self.in_features, "out": self.out_features}
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for side in ("in", "out")[: config.sides]:
             u = random_normals(
                 config.blocks, block_width(widths[side], config.blocks, f"{where} ({side}put side)")

@@ -169,7 +169,7 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
 
     def base_weight(self) -> Tensor:
         """The base layer's weight as (f, d), whatever the layer's class stores."""
-        base = self.get_base_layer()
+        base: Any = self.get_base_layer()
         return base.weight.T if isinstance(base, Conv1D) else base.weight
 
     def transformed(self, x: Tensor, adapters: list[str]) -> Tensor:
@@ -192,7 +192,7 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         if self.disable_adapters or self.merged:
             return self.base_layer(x, *args, **kwargs)
         y = self.transformed(x, self.active_adapters)
-        bias = self.get_base_layer().bias
+        bias: Tensor | None = self.get_base_layer().bias  # type: ignore[assignment]
         return (y if bias is None else y + bias).to(x.dtype)
 
     def merged_weight(self, adapters: list[str] | None = None) -> Tensor:
@@ -211,7 +211,7 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         adapter_names = [a for a in check_adapters_to_merge(self, adapter_names) if a in self.configs]
         if not adapter_names:
             return
-        base = self.get_base_layer()
+        base: Any = self.get_base_layer()
         stored = base.weight.data.clone()
         merged = self.merged_weight(adapter_names)
         if safe_merge and not torch.isfinite(merged).all():
@@ -256,7 +256,7 @@ class MultiplicativeModel(BaseTuner):
 
     prefix: str
     tuner_layer_cls: type[MultiplicativeLayer]
-    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    target_module_mapping: Any = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
     def _create_and_replace(
         self,

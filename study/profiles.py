@@ -1,0 +1,76 @@
+"""Profiles of methods on this machine: kept, found again, and measured where they are missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from pathlib import Path
+
+from study import records
+from study.config import SweepSettings
+from study.errors import UsageError
+from study.launch import Pool, cores, gpus
+from study.plan import Profile, Run, digest
+from study.provenance import provenance
+
+REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+
+
+def cache_file(variant: str, runs: int, settings: SweepSettings, threads: int) -> Path:
+    """Where this machine's profile of a variant of `runs` runs is kept, measured or not."""
+    machine = [platform.node(), platform.machine(), cores(), threads, gpus(), settings.launcher.device]
+    key = digest([variant, runs, settings.pack_size, machine, provenance()["versions"]])
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "ether-study" / "profiles" / f"{key}.json"
+
+
+def kept(groups: dict[str, list[Run]], settings: SweepSettings, threads: int) -> dict[str, Profile]:
+    """The profiles that this machine has measured before."""
+    files = {v: cache_file(v, len(group), settings, threads) for v, group in groups.items()}
+    return {variant: json.loads(path.read_text()) for variant, path in files.items() if path.exists()}
+
+
+def of_reference_machine() -> dict[str, Profile]:
+    """The profiles behind the committed reference results."""
+    found: dict[str, Profile] = {}
+    for path in sorted(REFERENCE.glob("*/plan.json")):
+        found |= json.loads(path.read_text())["profiles"]
+    return found
+
+
+def measured(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool) -> dict[str, Profile]:
+    """Each variant's profile, kept from before or measured now in the pool.
+
+    Raises:
+        UsageError: if a method does not fit the model, or the base model cannot be loaded.
+    """
+    found = kept(groups, settings, pool.threads)
+    jobs = [
+        {
+            "kind": "profile",
+            "variant": variant,
+            "run": dataclasses.asdict(group[0]),
+            "runs": len(group),
+            "pack_size": settings.pack_size,
+        }
+        for variant, group in groups.items()
+        if variant not in found
+    ]
+    if jobs:
+        print(f"measuring {len(jobs)} methods on this machine ...", flush=True)
+    refused = []
+    for job, answer in pool.do(jobs):
+        if answer["event"] == "died":
+            raise UsageError(f"a worker ended with code {answer['code']}; see {pool.logs}")
+        if "refused" in answer:
+            refused.append(answer["refused"])
+            continue
+        variant = job["variant"]
+        found[variant] = answer["profile"]
+        path = cache_file(variant, job["runs"], settings, pool.threads)
+        records.write_atomically(path, json.dumps(answer["profile"]).encode())
+    if refused:
+        raise UsageError(min(refused))
+    return found
