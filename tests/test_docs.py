@@ -1,0 +1,140 @@
+"""README and CONTRIBUTING are true: their files are written, their commands run, in a copy of the project.
+
+Sweeps are made small by extra overrides; `make` commands are what `.ci/run` calls.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+README, CONTRIBUTING = (ROOT / "README.md").read_text(), (ROOT / "CONTRIBUTING.md").read_text()
+SMALL_SWEEP = ["task.steps=3", "task.evaluations=1", "seeds=1"]
+SMALL_BENCHMARK = ["--methods", "ether", "--runs", "2", "--processes", "1", "--rounds", "1", "--set", "task.steps=2"]
+
+
+def commands(text: str) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's files in a folder of their own, with what CONTRIBUTING adds."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("study", "analysis", "sweeps", "tests", "pyproject.toml"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    for path, content in re.findall(r"<!-- file: (.*?) -->\n```\w+\n(.*?)```", CONTRIBUTING, re.S):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content)
+    return folder
+
+
+def run(command: str, folder: Path, *more: str) -> str:
+    words = command.split()
+    assert words[0] == "python", command
+    result = subprocess.run(
+        [sys.executable, *words[1:], *more], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def run_documented(text: str, folder: Path) -> Iterator[str]:
+    """Runs every command of a document in its order; yields those that something else runs."""
+    for command in commands(text):
+        if " study.sweep " in command:
+            run(command, folder, *SMALL_SWEEP)
+        elif " analysis.benchmark" in command:
+            run(command, folder, *SMALL_BENCHMARK)
+        elif command.startswith("python "):
+            run(command, folder)
+        else:
+            yield command
+
+
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    tree = README.split("```text\n", 1)[1].split("```", 1)[0]
+    named = set(re.findall(r"[\w./]+\.(?:py|yaml|j2)", tree))
+    tracked = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "study", "sweeps", "analysis"], capture_output=True, text=True
+    )
+    files = [Path(line) for line in tracked.stdout.splitlines()]
+    if not files:
+        pytest.skip("not a git checkout")
+    for file in files:
+        if file.suffix in (".py", ".yaml", ".j2") and file.name != "__init__.py":
+            assert file.name in {Path(name).name for name in named}, f"README's tree lacks {file}"
+    existing = {file.name for file in files}
+    assert all(Path(name).name in existing for name in named if "NAME" not in name)
+
+
+def test_links_and_pictures_of_the_readme_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README + CONTRIBUTING):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme(copy: Path) -> None:
+    left = list(run_documented(README, copy))
+    ci = (ROOT / ".ci" / "run").read_text()
+    for command in left:
+        known = command.startswith(("optuna-dashboard ", "pip install optuna-dashboard"))
+        assert known or command in ci, f"nothing runs {command!r}"
+
+
+@pytest.mark.slow
+def test_every_example_of_contributing(copy: Path) -> None:
+    assert list(run_documented(CONTRIBUTING, copy)) == []
+    assert (copy / "results/few_blocks/figures/cost.png").exists()
+    assert (copy / "results/scaling/report.html").exists() and (copy / "results/tumours/report.html").exists()
+
+
+def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    exec(block, {})
+    assert (tmp_path / "my_adapter" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_optuna_dashboard_opens_the_study(copy: Path) -> None:
+    program = Path(sys.executable).parent / "optuna-dashboard"
+    if not program.exists():
+        pytest.skip("optuna-dashboard is not installed")
+    run("python -m study.sweep lr_grid method=ether lr=1e-3 name=dashboard", copy, *SMALL_SWEEP)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [program, "--host", "127.0.0.1", "--port", str(port), "results/dashboard/optuna.log"],
+        cwd=copy,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"no_proxy": "127.0.0.1"},
+    )
+    try:
+        for _ in range(100):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=5) as answer:
+                    listed = answer.read().decode()
+                break
+            except OSError:
+                time.sleep(0.2)
+        assert '"study_name": "dashboard"' in listed or '"study_name":"dashboard"' in listed
+    finally:
+        server.terminate()
+        server.wait()
