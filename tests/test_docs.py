@@ -21,7 +21,18 @@ from conftest import ROOT
 
 README, CONTRIBUTING = (ROOT / "README.md").read_text(), (ROOT / "CONTRIBUTING.md").read_text()
 SMALL_SWEEP = ["task.steps=3", "task.evaluations=1", "seeds=1"]
-SMALL_BENCHMARK = ["--methods", "ether", "--runs", "2", "--processes", "1", "--rounds", "1", "--set", "task.steps=2"]
+SMALL_BENCHMARK = [
+    "--methods",
+    "ether",
+    "--runs",
+    "2",
+    "--processes",
+    "1",
+    "--rounds",
+    "1",
+    "--set",
+    "task.steps=2",
+]
 
 
 def commands(text: str) -> list[str]:
