@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 
+METHODS = ("ether", "ether_plus", "oft", "naive")
+
+
 def householder(u: Tensor) -> Tensor:
     u = u / u.norm()
     return torch.eye(len(u), dtype=u.dtype) - 2 * torch.outer(u, u)

@@ -48,6 +48,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("study", "analysis", "sweeps", "tests", "pyproject.toml"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    # What `make lr_grid`, which `.ci/run` calls, leaves for the commands after it.
+    shutil.copytree(ROOT / "results" / "reference" / "lr_grid", folder / "results" / "lr_grid")
     for path, content in re.findall(r"<!-- file: (.*?) -->\n```\w+\n(.*?)```", CONTRIBUTING, re.S):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(content)

@@ -21,7 +21,7 @@ from study.packing import Pack
 
 OWN = sorted(methods.own_names())
 IDENTITY_AT_START = {"ether": False}
-VARIANTS = [(m, {}) for m in OWN] + [("ether_plus", {"sides": 1}), ("ether", {"blocks": 24})]
+VARIANTS = [(m, {}) for m in dense.METHODS] + [("ether_plus", {"sides": 1}), ("ether", {"blocks": 24})]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
