@@ -43,6 +43,7 @@ class TaskSettings:
     clip: float | None = None  # largest norm of one run's gradient
     precision: str = "float32"  # float32 | bfloat16
     head_lr: float | None = None  # fixed rate of a trained head; null: the head stays frozen
+    noise: float = 0.0  # size of a random move of the adapter before training (steps=0: instead of it)
 
 
 @dataclass
@@ -71,6 +72,7 @@ class SweepSettings:
     results: str = "results"
     dry_run: bool = False
     retry: str | None = None  # `failed`: repeat the runs that failed
+    report: bool = True  # draw the learning-rate report at the end
 
 
 def sweep_folders() -> list[Path]:
@@ -220,7 +222,6 @@ def _check(s: SweepSettings) -> None:
             raise UsageError(f"lr={lr} is not a learning rate; give positive, finite numbers")
     positive = {
         "seeds": s.seeds,
-        "task.steps": s.task.steps,
         "task.batch_size": s.task.batch_size,
         "task.eval_batch_size": s.task.eval_batch_size,
         "task.evaluations": s.task.evaluations,
@@ -232,10 +233,8 @@ def _check(s: SweepSettings) -> None:
     for key, number in positive.items():
         if number is not None and not (math.isfinite(number) and number > 0):
             raise UsageError(f"{key}={number} must be positive")
-    for key, number in (
-        ("weight_decay", s.task.weight_decay),
-        ("warmup_steps", s.task.warmup_steps),
-    ):
+    for key in ("steps", "weight_decay", "warmup_steps", "noise"):
+        number = getattr(s.task, key)
         if not (math.isfinite(number) and number >= 0):
             raise UsageError(f"task.{key}={number} must be zero or more")
     choices: dict[str, tuple[Any, tuple[Any, ...]]] = {

@@ -206,6 +206,19 @@ class Pack:
             self.packed[slot.module].stacked[slot.tensor] = part.unflatten(1, slot.shape)
         return self.flat
 
+    @torch.no_grad()
+    def project(self) -> None:
+        """After a step of the optimizer: lets methods put their parameters where they want them."""
+        start = 0
+        for slot in self.slots:
+            stop = start + slot.shape.numel()
+            inner = self.packed[slot.module].inner
+            if isinstance(inner, MultiplicativeLayer) and inner.projects():
+                for row in self.adapters:
+                    part = row[start:stop].view(slot.shape)
+                    part.copy_(inner.project(slot.tensor, part))
+            start = stop
+
     def adapted_layers(self) -> dict[str, PackedModule]:
         """The packed modules that are adapted linear layers, by their name in the base model."""
         return {

@@ -15,7 +15,7 @@ from typing import Any
 
 from study.config import SweepSettings, TaskSettings
 
-PER_RUN = ("weight_decay",)
+PER_RUN = ("weight_decay", "noise")
 """Task settings that may differ within a pack; any other difference splits packs."""
 
 

@@ -38,6 +38,10 @@ RUNS: dict[str, tuple[str, str]] = {
     ),
     "weight_distance": ("float64", "|W' - W|_F at the end, mean over layers"),
     "he_change": ("float64", "HE(W') - HE(W) at the end, mean over layers"),
+    "parameter_growth": (
+        "float64",
+        "length of the adapter's parameter vector at the end over that at step 0; nan if that was 0",
+    ),
     "seconds": ("float64", "this run's share of its pack's wall time, evaluation included"),
     "step_seconds": ("float64", "this run's share of one training step of its pack"),
     "pack_size": ("int64", "runs trained together"),
@@ -58,6 +62,7 @@ HISTORY: dict[str, tuple[str, str]] = {
     "transform_distance": ("float64", "as in runs"),
     "weight_distance": ("float64", "as in runs"),
     "he_change": ("float64", "as in runs"),
+    "parameter_growth": ("float64", "as in runs"),
 }
 
 LAYERS: dict[str, tuple[str, str]] = {

@@ -113,7 +113,7 @@ def sweep(settings: SweepSettings, arguments: list[str]) -> int:
             from study.trials import write_study
 
             write_study(folder, tables["runs"])
-        if statuses["ok"] + statuses["diverged"]:
+        if settings.report and statuses["ok"] + statuses["diverged"]:
             from analysis.report import draw
 
             print(f"report: {draw(folder)}")

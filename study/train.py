@@ -29,6 +29,7 @@ class Hyperparameters:
     lr: float
     seed: int
     weight_decay: float = 0.0
+    noise: float = 0.0
 
 
 @dataclass
@@ -118,6 +119,8 @@ def averages(layers: list[dict[str, Any]]) -> dict[str, float]:
 def evaluation_steps(settings: TaskSettings) -> set[int]:
     """The numbers of finished steps after which runs are measured; the last is among them."""
     count = min(settings.evaluations, settings.steps)
+    if not count:
+        return set()
     return {round(settings.steps * (i + 1) / count) for i in range(count)}
 
 
@@ -137,6 +140,10 @@ class Training:
         self.pack = Pack(model, config, [run.seed for run in runs])
         self.geometry = Geometry(self.pack)
         settings = task.settings
+        for row, run in zip(self.pack.adapters, runs, strict=True):
+            generator = torch.Generator().manual_seed(run.seed)
+            row.data += run.noise * torch.randn(row.shape, generator=generator).to(row.device)
+        self._first_lengths = [row.detach().norm().item() for row in self.pack.adapters]
         rates = [(run.lr, run.weight_decay) for run in runs]
         groups: list[dict[str, Any]] = [
             {"params": [row], "lr": lr, "weight_decay": decay}
@@ -181,6 +188,7 @@ class Training:
                 if rows:
                     rows[run].grad = None
         self.optimizer.step()
+        pack.project()
         self.optimizer.zero_grad()
         self.schedule.step()
         self._loss_sum += losses.detach().double()
@@ -203,10 +211,16 @@ class Training:
                     "valid": scores[run],
                     "valid_loss": losses[run],
                     **averages(layers),
+                    "parameter_growth": self._growth(run),
                 }
             )
         self._loss_sum.zero_()
         self._losses_summed = 0
+
+    def _growth(self, run: int) -> float:
+        """Length of the adapter's parameters over what it was at step 0."""
+        first = self._first_lengths[run]
+        return self.pack.adapters[run].detach().norm().item() / first if first else math.nan
 
     def finish(self, base_scores: dict[str, float]) -> list[Outcome]:
         """Tests the runs as they are and fills in their rows; `measure` must have been called last.
@@ -239,8 +253,9 @@ class Training:
                 "steps": self.step,
                 "parameters": self.pack.parameters,
                 **averages(outcome.layers),
+                "parameter_growth": self._growth(run),
                 "seconds": (time.perf_counter() - self._began) / count,
-                "step_seconds": self._step_seconds / self.step / count,
+                "step_seconds": self._step_seconds / max(1, self.step) / count,
                 "pack_size": count,
             }
         return self.outcomes

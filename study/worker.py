@@ -75,7 +75,9 @@ class Worker:
         }
         try:
             task, model, scores = self.base(runs[0])
-            hyperparameters = [Hyperparameters(r.lr, r.seed, r.task["weight_decay"]) for r in runs]
+            hyperparameters = [
+                Hyperparameters(r.lr, r.seed, r.task["weight_decay"], r.task["noise"]) for r in runs
+            ]
             outcomes = train(
                 task,
                 model,

@@ -63,7 +63,7 @@ def test_the_sweep_of_the_issue() -> None:
     (["method=ether,ether"], "method repeats ether"),
     (["seeds=0"], "seeds=0 must be positive"),
     (["seeds=two"], "seeds=two: .*could not be converted to Integer"),
-    (["task.steps=-5"], "task.steps=-5 must be positive"),
+    (["task.steps=-5"], "task.steps=-5 must be zero or more"),
     (["task.weight_decay=-1"], "task.weight_decay=-1.0 must be zero or more"),
     (["task.head_lr=nan"], "task.head_lr=nan must be positive"),
     (["task.precision=float8"], "task.precision=float8 is not one of: float32, bfloat16"),

@@ -44,7 +44,9 @@ def names() -> list[str]:
 def options(name: str) -> list[str]:
     """Names of the options of a method's config, read from its source without importing it."""
     if name in own_names():
-        files = [FOLDER / f"{name}.py", FOLDER / f"{SHARED}.py"]
+        source = (FOLDER / f"{name}.py").read_text()
+        shared = [other for other in own_names() | {SHARED} if f"study.methods.{other} import" in source]
+        files = [FOLDER / f"{file}.py" for file in (name, SHARED, *shared)]
     else:
         files = [_peft_folder() / name.removeprefix("peft:") / "config.py"]
     found = set()

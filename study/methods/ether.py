@@ -6,7 +6,7 @@ The reflected hyperplanes' unit normals are the only parameters; the distance |H
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -24,10 +24,11 @@ from study.methods.multiplicative import (
 FEW_VECTORS = 16
 
 
-def random_normals(blocks: int, width: int) -> Tensor:
+def random_normals(config: NormalsConfig, width: int) -> Tensor:
     """(n, b) from U(-1/sqrt(b), 1/sqrt(b)): the published code's kaiming-uniform with a = sqrt(5)."""
     bound = width**-0.5
-    return torch.empty(blocks, width).uniform_(-bound, bound)
+    normals = torch.empty(config.blocks, width).uniform_(-bound, bound) * config.init_scale
+    return unit(normals) * config.length if config.renormalise else normals
 
 
 def unit(u: Tensor) -> Tensor:
@@ -64,20 +65,57 @@ def add_projections(x: Tensor, units: Tensor, coefficients: tuple[float, ...]) -
 
 
 @dataclass
-class EtherConfig(MultiplicativeConfig):
+class NormalsConfig(MultiplicativeConfig):
+    """Options of the methods whose parameters are normal vectors.
+
+    A normal's length does not change the transformation, but a step of given size turns a longer vector
+    less: these options ask how much of the robustness to the learning rate comes from that.
+
+    Raises:
+        ValueError: if `init_scale` is not positive.
+    """
+
+    init_scale: float = field(default=1.0, metadata={"help": "Factor on the normals at initialisation"})
+    renormalise: bool = field(
+        default=False, metadata={"help": "Put normals back to length init_scale / sqrt(3) after every step"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.init_scale > 0:
+            raise ValueError(f"init_scale must be positive, got {self.init_scale!r}")
+
+    @property
+    def length(self) -> float:
+        """Root mean square length of a normal at initialisation."""
+        return self.init_scale / 3**0.5
+
+
+class NormalsLayer(MultiplicativeLayer):
+    """A layer whose parameters are normal vectors: (n, d/n) each, stored unnormalised."""
+
+    def projects(self, adapter: str = "default") -> bool:
+        return self.configs[adapter].renormalise
+
+    def project(self, name: str, value: Tensor) -> Tensor:
+        return unit(value) * self.configs["default"].length
+
+
+@dataclass
+class EtherConfig(NormalsConfig):
     """ETHER. `blocks` is the paper's n; the number of parameters, d per layer, does not depend on it."""
 
     PEFT_NAME: ClassVar[str] = "ether"
 
 
-class EtherLayer(MultiplicativeLayer):
+class EtherLayer(NormalsLayer):
     """y = W H x + b, H_i = I - 2 u_i u_i^T, |u_i| = 1, u: (n, d/n), stored unnormalised."""
 
     adapter_layer_names = ("ether_u",)
 
     def initial(self, config: EtherConfig, where: str) -> dict[str, Tensor]:
         width = block_width(self.in_features, config.blocks, where)
-        return {"ether_u": random_normals(config.blocks, width)}
+        return {"ether_u": random_normals(config, width)}
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
         return add_projections(x, unit(p["ether_u"]).unsqueeze(0), (-2.0,))

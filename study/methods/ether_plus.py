@@ -12,10 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from study.methods.ether import add_projections, random_normals, unit
+from study.methods.ether import NormalsConfig, NormalsLayer, add_projections, random_normals, unit
 from study.methods.multiplicative import (
-    MultiplicativeConfig,
-    MultiplicativeLayer,
     Parameters,
     block_width,
     register,
@@ -23,7 +21,7 @@ from study.methods.multiplicative import (
 
 
 @dataclass
-class EtherPlusConfig(MultiplicativeConfig):
+class EtherPlusConfig(NormalsConfig):
     """ETHER+. 2 (d + f) parameters per layer with two sides, 2 d with one, whatever `blocks` is.
 
     Raises:
@@ -40,7 +38,7 @@ class EtherPlusConfig(MultiplicativeConfig):
             raise ValueError(f"sides must be 1 or 2, got {self.sides!r}")
 
 
-class EtherPlusLayer(MultiplicativeLayer):
+class EtherPlusLayer(NormalsLayer):
     """y = H~+ W H+ x + b; u, v: (n, d/n) on the input side, (n, f/n) on the output side."""
 
     adapter_layer_names = (
@@ -57,9 +55,8 @@ class EtherPlusLayer(MultiplicativeLayer):
         widths = {"in": self.in_features, "out": self.out_features}
         tensors: dict[str, Tensor] = {}
         for side in ("in", "out")[: config.sides]:
-            u = random_normals(
-                config.blocks, block_width(widths[side], config.blocks, f"{where} ({side}put side)")
-            )
+            width = block_width(widths[side], config.blocks, f"{where} ({side}put side)")
+            u = random_normals(config, width)
             tensors |= {f"ether_plus_u_{side}": u, f"ether_plus_v_{side}": -u}
         return tensors
 

@@ -142,6 +142,14 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         """The output-side transformation N, before the bias: (..., f) -> (..., f)."""
         return y
 
+    def projects(self, adapter: str = "default") -> bool:
+        """Whether `project` does anything for this adapter."""
+        return False
+
+    def project(self, name: str, value: Tensor) -> Tensor:
+        """Where a parameter belongs after a step of the optimizer; the study's trainer calls this."""
+        return value
+
     # Written once --------------------------------------------------------------------------
 
     def sides(self, adapter: str = "default") -> tuple[str, ...]:
