@@ -75,7 +75,9 @@ def config(
         found = [
             value
             for value in vars(module).values()
-            if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, "PEFT_NAME")
+            if isinstance(value, type)
+            and value.__module__ == module.__name__
+            and getattr(value, "PEFT_NAME", "")
         ]
         config_class = found[0]
     else:
