@@ -32,7 +32,7 @@ def mean_and_interval(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataF
 
 def draw_band(axes: Axes, x: pd.Series, points: pd.DataFrame, look: Look) -> None:
     """A line through the means with its interval as a band."""
-    axes.plot(x, points["mean"], color=look.colour, marker=look.marker, ms=4.5, lw=1.8, label=look.name)
+    axes.plot(x, points["mean"], color=look.colour, marker=look.marker, ms=4.5, lw=1.8, label=look.title)
     axes.fill_between(x, points["low"], points["high"], color=look.colour, alpha=0.18, lw=0)
 
 
@@ -76,7 +76,7 @@ def robustness(study: Study, folder: Path) -> Path:
         ok, diverged = own[own["status"] != "diverged"], own[own["status"] == "diverged"]
         small.plot(ok["lr"], ok["test"], ".", color=look[label].colour, ms=4, alpha=0.55)
         small.plot(diverged["lr"], diverged["test"], "x", color="black", ms=5, mew=1.2)
-        small.set_title(look[label].name)
+        small.set_title(look[label].title)
         small.set_xlabel("learning rate")
         if index % columns == 0:
             small.set_ylabel(f"test {_metric(study)}")
@@ -112,7 +112,7 @@ def convergence(study: Study, folder: Path) -> Path:
         _references(panel, runs, "valid")
         for lr, points in data[data["label"] == label].groupby("lr"):
             panel.plot(points["step"], points["mean"], color=colours.to_rgba(lr), lw=1.5)
-        panel.set_title(look[label].name)
+        panel.set_title(look[label].title)
         panel.set_xlabel("training step")
     axes[0].set_ylabel(f"validation {_metric(study)}")
     figure.colorbar(colours, ax=axes, label="learning rate", aspect=30, pad=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -19,14 +20,29 @@ DISTANCES = {
 
 
 def _against_lr(axes: Axes, study: Study, value: str, look: dict[str, Look]) -> pd.DataFrame:
-    """One line per label that has the figure, with its interval; returns what is plotted."""
+    """One line per label that has the figure, with its interval; returns what is plotted.
+
+    Where a run's figure is not finite there is no mean: the line has a gap, and a cross in the
+    method's colour at the upper edge says so (`not_finite` in the data counts such runs).
+    """
     runs = study.runs[study.runs["counted"]].sort_values(["place", "lr"])
-    finite = runs[runs[value].abs() < float("inf")]
-    data = mean_and_interval(finite, ["label", "lr"], value)
+    runs = runs.assign(finite=np.isfinite(runs[value].astype(float)))
+    runs = runs[runs.groupby("label")["finite"].transform("any")]  # LoRA has no transformation
+    data = mean_and_interval(runs[runs["finite"]], ["label", "lr"], value)
+    lost = (~runs["finite"]).groupby([runs["label"], runs["lr"]], sort=False).sum()
+    data = lost.rename("not_finite").reset_index().merge(data, how="left", on=["label", "lr"])
+    data["seeds"] = data["seeds"].fillna(0).astype(int)
+    data.loc[data["not_finite"] > 0, ["mean", "low", "high"]] = np.nan
     for label in study.labels:
         points = data[data["label"] == label]
         if len(points):
             draw_band(axes, points["lr"], points, look[label])
+            gone = points.loc[points["not_finite"] > 0, "lr"]
+            if len(gone):  # at a height of the panel, not of the data
+                height, edge = [0.98] * len(gone), axes.get_xaxis_transform()
+                axes.plot(gone, height, "x", color=look[label].colour, mew=2, transform=edge)
+    if data["not_finite"].any():
+        axes.plot([], [], "x", color="black", mew=2, label="a run is not finite")
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     return data.assign(figure=value)
@@ -57,7 +73,7 @@ def he_training(study: Study, folder: Path, best_lr: dict[str, float]) -> Path:
     """
     look = looks(study.labels, study.method_of)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.6), layout="constrained")
-    names = study.runs[["run_id", "label", "place", "lr"]]
+    names = study.runs.loc[study.runs["counted"], ["run_id", "label", "place", "lr"]]
     history = study.history.merge(names, on="run_id").sort_values(["place", "step"])
     tuned = history[history["lr"] == history["label"].map(best_lr)]
     during = mean_and_interval(tuned, ["label", "lr", "step"], "he_change")

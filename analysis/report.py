@@ -41,7 +41,8 @@ CAPTIONS = {
     "Figure 6). A method that is robust has many lines that end together; one that converges early has "
     "lines that rise at once. Dashed: the untouched base model; dotted: chance.",
     "distances": "How far training moved the transformation from the identity and the weight from where it "
-    "was (compare the paper's Figure 4). Bounded methods flatten; the others grow with the learning rate.",
+    "was (compare the paper's Figure 4). A cross at the upper edge: a run there is not finite, so there is "
+    "no mean. Bounded methods flatten; the others grow with the learning rate.",
     "he_training": "Change of hyperspherical energy (compare the paper's Figure 7). One-sided orthogonal "
     "maps, ETHER and OFT, cannot change it; the others can.",
 }
@@ -66,7 +67,7 @@ def draw(folder: Path) -> Path:
         geometry_figures.he_training(study, folder / "figures", best_lr),
     ]
     report = folder / "report.html"
-    report.write_text(_html(study, table, drawn))
+    report.write_text(_html(study, table, drawn), encoding="utf-8")
     return report
 
 
@@ -119,21 +120,41 @@ def summary(study: Study, table: pd.DataFrame) -> list[str]:
     bound = "at least " if wide["plateau_10_censored"] != "none" else ""
     said = [
         f"Tuned, {names[best['label']]} scores best: {_interval(best, 'tuned_test')} on test at a learning "
-        f"rate of {best['best_lr']:.3g}."
+        f"rate of {best['best_lr']:.3g}{_not_separated(table, best, 'tuned_test', names)}."
     ]
     if len(table) > 1:
         steady = table.sort_values("regret_window").iloc[0]
         touchy = table.sort_values("regret_window").iloc[-1]
         said += [
             f"{names[wide['label']]} has the widest plateau: it stays within 10 % of its own tuned score "
-            f"over {bound}{wide['plateau_10']:.1f} decades of learning rate.",
+            f"over {bound}{wide['plateau_10']:.1f} decades of learning rate"
+            f"{_not_separated(table, wide, 'plateau_10', names)}.",
             f"Within 1.5 decades of its tuned learning rate {names[steady['label']]} loses least, "
-            f"{_interval(steady, 'regret_window')} on average, and {names[touchy['label']]} most, "
+            f"{_interval(steady, 'regret_window')} on average"
+            f"{_not_separated(table, steady, 'regret_window', names)}, and {names[touchy['label']]} most, "
             f"{_interval(touchy, 'regret_window')}.",
         ]
+        cut = [names[r["label"]] for _, r in table.iterrows() if r["regret_window_truncated"] != "none"]
+        if cut:
+            said.append(f"The grid ends inside that window for {', '.join(cut)}: beyond it nothing was run.")
     diverged = int(table["diverged"].sum())
-    said.append(f"{diverged} of {int(table['runs'].sum())} runs diverged.")
+    said.append(f"{diverged} of {int(table['runs'].sum())} ended runs diverged.")
+    empty = [look[label].name for label in study.labels if label not in names]
+    if empty:
+        said.append(f"Every run failed, so there is no figure, for {', '.join(empty)}.")
     return said
+
+
+def _not_separated(table: pd.DataFrame, first: pd.Series, name: str, names: dict[str, str]) -> str:
+    """Which labels' 95 % intervals overlap the first one's, as a clause; without intervals, that."""
+    if pd.isna(first[f"{name}_low"]):
+        return " (no interval: one seed)"
+    low, high = first[f"{name}_low"], first[f"{name}_high"]
+    others = table[(table["label"] != first["label"]) & (table[f"{name}_low"] <= high)]
+    others = others[others[f"{name}_high"] >= low]
+    if others.empty:
+        return ""
+    return f" (its interval overlaps that of {', '.join(names[label] for label in others['label'])})"
 
 
 def _number(value: float) -> str:
@@ -159,7 +180,8 @@ def _table_rows(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
         cells = []
         for name in SHOWN:
             censored = row.get(f"{name}_censored", "none") != "none"
-            text = ("≥ " if censored else "") + _interval(row, name)
+            cut = row.get(f"{name}_truncated", "none") != "none"
+            text = ("≥ " if censored else "") + _interval(row, name) + (" †" if cut else "")
             cells.append({"text": text, "value": "" if pd.isna(row[name]) else repr(float(row[name]))})
         rows.append({"name": look[row["label"]].name, "colour": look[row["label"]].colour, "cells": cells})
     return rows

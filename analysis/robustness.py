@@ -36,10 +36,11 @@ DEFINITIONS: dict[str, str] = {
     "best_lr": "That learning rate.",
     "regret_window": "Learning-rate sensitivity: how much lower the mean test score is, on average over "
     "the learning rates within 1.5 decades of the tuned one, than at the tuned one (mean regret; "
-    "compare the sensitivity of Wortsman et al. 2023, arXiv 2309.14322). Smaller is more robust.",
+    "compare the sensitivity of Wortsman et al. 2023, arXiv 2309.14322). Smaller is more robust. Where the "
+    "grid ends inside the window, less is averaged than the window asks for, and † says so.",
     "regret_low_side": "The same over the learning rates of that window below the tuned one.",
     "regret_high_side": "The same over the learning rates of that window above the tuned one.",
-    "regret_grid": "The same over the whole grid of learning rates, which all methods share.",
+    "regret_grid": "The same over the learning rates that all methods share.",
     "plateau_2": "Width in decades of the stretch of learning rates around the tuned one where the mean "
     "test score stays within 2 % of the tuned score, edges interpolated linearly in log10(lr). A width "
     "that reaches an end of the grid is a lower bound and marked so.",
@@ -66,15 +67,25 @@ def at(curve: Array, best: NDArray[np.intp]) -> Array:
 
 
 def mean_regret(
-    curve: Array, log_lr: Array, best: NDArray[np.intp], low: float = -np.inf, high: float = np.inf
+    curve: Array,
+    log_lr: Array,
+    best: NDArray[np.intp],
+    low: float = -np.inf,
+    high: float = np.inf,
+    among: NDArray[np.bool_] | None = None,
 ) -> Array:
     """Mean of tuned minus own score over the rates from `low` to `high` decades off the tuned one.
 
     The tuned rate itself counts when 0 is within. nan where no rate of the grid is.
+
+    Args:
+        among: (L,) the rates that may count; all of them if None.
     """
     offset = log_lr - log_lr[best][..., None]
     slack = 1e-3  # half-decade grids are written with rounded numbers
     inside = (offset >= low - slack) & (offset <= high + slack)
+    if among is not None:
+        inside &= among
     regret = np.where(inside, at(curve, best)[..., None] - curve, 0.0)
     with np.errstate(invalid="ignore"):
         return regret.sum(-1) / inside.sum(-1)
@@ -137,8 +148,9 @@ def resampled(s: Scores, rng: np.random.Generator, sign: float) -> tuple[Array, 
 def robustness_table(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per label, in canonical order: each of DEFINITIONS with `_low` and `_high`.
 
-    Beside them `method`, `label`, counts of runs, and per plateau a column `*_censored`: none, low,
-    high or both ends of the grid reached.
+    Beside them `method`, `label`, counts of runs, and two kinds of flag, each none, low, high or both:
+    per plateau `*_censored`, the ends of the grid it reaches; and `regret_window_truncated`, the ends
+    of the grid that cut the window off. With one seed at some rate there is no interval (nan).
 
     Args:
         runs: the `runs` table of a `Study` (with `label`, `place`, `counted`).
@@ -151,6 +163,7 @@ def robustness_table(runs: pd.DataFrame) -> pd.DataFrame:
     curves = {label: resampled(s, rng, sign) for label, s in arrays.items()}
     tuned = {label: tuned_index(valid) for label, (valid, _, _) in curves.items()}
     finals = np.stack([at(curves[label][1], tuned[label]) for label in groups])
+    shared = set.intersection(*(set(s.lrs.tolist()) for s in arrays.values()))
     target = _below(finals.max(0), 1 - TARGET_SHARE)
     rows = []
     for label, own in groups.items():
@@ -163,23 +176,21 @@ def robustness_table(runs: pd.DataFrame) -> pd.DataFrame:
             "regret_window": mean_regret(test, log_lr, best, -WINDOW_DECADES, WINDOW_DECADES),
             "regret_low_side": mean_regret(test, log_lr, best, -WINDOW_DECADES, -0.01),
             "regret_high_side": mean_regret(test, log_lr, best, 0.01, WINDOW_DECADES),
-            "regret_grid": mean_regret(test, log_lr, best),
+            "regret_grid": mean_regret(test, log_lr, best, among=np.isin(arrays[label].lrs, sorted(shared))),
         }
         levels = {name: _below(final, share) for name, share in PLATEAUS.items()}
-        ends = {}
+        lowest, highest = log_lr[best[0]] - log_lr[0], log_lr[-1] - log_lr[best[0]]
+        slack = WINDOW_DECADES - 1e-3
+        ends = {"regret_window_truncated": _ends(lowest < slack, highest < slack)}
         for name, level in (levels | {"plateau_target": target}).items():
             figures[name], low, high = plateau(test, log_lr, best, level)
-            ends[f"{name}_censored"] = {
-                (0, 0): "none",
-                (1, 0): "low",
-                (0, 1): "high",
-                (1, 1): "both",
-            }[int(low[0]), int(high[0])]
+            ends[f"{name}_censored"] = _ends(low[0], high[0])
         figures["seed_spread"] = at(spread, best)
         row: dict[str, object] = {"method": own["method"].iloc[0], "label": label, "runs": len(own)}
         row["failed"] = int(((runs["label"] == label) & ~runs["counted"]).sum())
+        repeated = bool((np.isfinite(arrays[label].valid).sum(1) > 1).all())
         for name, values in figures.items():
-            row |= _with_interval(name, values)
+            row |= _with_interval(name, values, repeated)
         diverged = int((own["status"] == "diverged").sum())
         low_rate, high_rate = wilson(diverged, len(own))
         row |= {"diverged": diverged, "divergence_rate": diverged / len(own)}
@@ -196,8 +207,15 @@ def _below(score: Array, share: float) -> Array:
     return score - share * np.abs(score)
 
 
-def _with_interval(name: str, values: Array) -> dict[str, float]:
-    """The data's own figure, values[0], with the percentiles of the resamples, values[1:]."""
-    rest = values[1:][np.isfinite(values[1:])]
+def _ends(low: bool, high: bool) -> str:
+    return {(0, 0): "none", (1, 0): "low", (0, 1): "high", (1, 1): "both"}[int(low), int(high)]
+
+
+def _with_interval(name: str, values: Array, repeated: bool) -> dict[str, float]:
+    """The data's own figure, values[0], with the percentiles of the resamples, values[1:].
+
+    nan for the percentiles unless every rate was `repeated`: one seed says nothing of the spread.
+    """
+    rest = values[1:][np.isfinite(values[1:]) & repeated]
     low, high = np.percentile(rest, [2.5, 97.5]) if len(rest) else (np.nan, np.nan)
     return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}

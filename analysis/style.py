@@ -52,6 +52,11 @@ class Look:
     marker: str
     name: str
 
+    @property
+    def title(self) -> str:
+        """The name as matplotlib text: a dollar sign is itself, not the start of a formula."""
+        return self.name.replace("$", r"\$")
+
 
 def looks(labels: list[str], method_of: dict[str, str]) -> dict[str, Look]:
     """A look for each label; labels without a fixed one take the others in turn."""

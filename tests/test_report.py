@@ -156,3 +156,30 @@ def test_the_report_in_a_real_browser(folder: Path, tmp_path: Path) -> None:
     assert len(values) == 2 and values == sorted(values, reverse=True)
     assert 'aria-sort="descending"' in dumped
     assert len(LRS) == 5
+
+
+def test_a_run_that_is_not_finite_is_counted_and_leaves_no_mean(folder: Path) -> None:
+    plotted = pd.read_csv(folder / "figures" / "distances.csv")
+    hit = plotted[plotted["not_finite"] > 0]
+    assert hit[["label", "lr", "not_finite"]].to_dict("records") == [
+        {"label": "lora", "lr": load(folder).runs.query("weight_distance == inf")["lr"].item(),
+         "not_finite": 1}
+    ]  # fmt: skip
+    assert hit["mean"].isna().all() and plotted["mean"].notna().sum() == len(plotted) - 1
+
+
+def test_names_with_dollar_signs_are_no_formula(tmp_path: Path) -> None:
+    page = draw(
+        synthetic.write(tmp_path / "s", synthetic.records({"my$x_$": hill(-2, 2)}, seeds=2))
+    ).read_text()
+    assert "my$x_$" in page
+
+
+def test_the_summary_admits_overlap_cut_windows_and_empty_methods(tmp_path: Path) -> None:
+    made = synthetic.records({"ether": hill(-1, 2, noise=0.05), "lora": hill(-1, 2.01, noise=0.05)})
+    lost = synthetic.records({"oft": hill(-1, 2)}, status="failed", valid=math.nan, test=math.nan)
+    study = load(synthetic.write(tmp_path / "s", made + lost))
+    said = " ".join(summary(study, robustness_table(study.runs)))
+    assert "its interval overlaps that of" in said
+    assert "The grid ends inside that window for ETHER, LoRA" in said
+    assert "Every run failed, so there is no figure, for OFT." in said

@@ -212,3 +212,21 @@ def test_folders_that_cannot_be_read_are_refused_in_one_line(tmp_path) -> None:
     mixed = synthetic.records({"ether": hill(0, 1)}) + synthetic.records({"lora": hill(0, 1)}, metric="f1")
     with pytest.raises(AnalysisError, match="mixes metric accuracy and f1"):
         load(synthetic.write(tmp_path / "mixed", mixed))
+
+
+def test_a_window_that_the_grid_cuts_off_is_flagged() -> None:
+    table = robustness_table(synthetic.runs({"ether": hill(-2, 2), "lora": hill(-1, 2), "oft": hill(-3, 2)}))
+    assert list(table["regret_window_truncated"]) == ["none", "high", "low"]
+
+
+def test_one_seed_has_no_interval() -> None:
+    row = robustness_table(synthetic.runs({"ether": hill(-2, 2)}, seeds=1)).iloc[0]
+    assert all(math.isnan(row[f"{n}_{end}"]) for n in ("tuned_test", "plateau_10") for end in ("low", "high"))
+
+
+def test_regret_over_the_grid_uses_the_shared_rates_alone() -> None:
+    made = synthetic.records({"ether": lambda x, s: 0.9 + 0.1 * x}, [1e-4, 1e-3, 1e-2], 2)
+    made += synthetic.records({"lora": lambda x, s: 0.9 + 0.1 * x}, [1e-3, 1e-2, 1e-1], 2)
+    table = robustness_table(label_runs(synthetic.tables(made)["runs"]))
+    # Shared: 1e-3 and 1e-2. Own best: ether 0.7 at 1e-2, lora 0.8 at 1e-1.
+    assert table["regret_grid"].tolist() == pytest.approx([(0.1 + 0) / 2, (0.2 + 0.1) / 2])

@@ -77,7 +77,7 @@ def config(
             for value in vars(module).values()
             if isinstance(value, type)
             and value.__module__ == module.__name__
-            and getattr(value, "PEFT_NAME", "")
+            and vars(value).get("PEFT_NAME")
         ]
         config_class = found[0]
     else:
