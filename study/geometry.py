@@ -27,41 +27,50 @@ def distance_to_identity(blocks: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def hyperspherical_energy(weight: Tensor, rows_at_once: int = 512) -> tuple[float, int]:
-    """Mean over pairs i != j of 1 / |w_i/|w_i| - w_j/|w_j||, in float64 (full space, s = 1).
+def hyperspherical_energy(
+    weight: Tensor, rows_at_once: int = 512, s: int = 1, half_space: bool = False
+) -> tuple[float, int]:
+    """Mean over pairs i != j of f_s(|w_i/|w_i| - w_j/|w_j||), in float64, on the weight's device.
 
-    Liu et al. 2018, in the mean form the ETHER paper's differences need; no epsilon. Never holds more
-    than (rows_at_once, f) pairs.
+    Liu et al. 2018 (arXiv 1805.09298), in the mean form that makes layers of any width comparable; no
+    epsilon. f_1(r) = 1/r is the ETHER paper's (full space, s = 1); f_0 = log 1/r, f_2 = 1/r^2. Never
+    holds more than (rows_at_once, f) pairs.
 
     Args:
         weight: (f, d), f >= 2; any floating dtype.
         rows_at_once: rows of the pair matrix held at a time.
+        s: 0, 1 or 2.
+        half_space: counts every neuron's opposite as well, so that w and -w are close.
 
     Returns:
         The energy over pairs of distinct directions, and the number of (unordered) pairs in the very
-        same direction, which have infinite energy and are counted instead. nan if a neuron is not
-        finite or zero, or no pair is left.
+        same direction (or, in half space, the opposite one), which have infinite energy and are counted
+        instead. nan if a neuron is not finite or zero, or no pair is left.
 
     Raises:
-        ValueError: if `weight` is not a matrix of two rows or more.
+        ValueError: if `weight` is not a matrix of two rows or more, or `s` is none of 0, 1, 2.
     """
     if weight.ndim != 2 or len(weight) < 2:
         raise ValueError(f"needs a matrix of at least two neurons, got shape {tuple(weight.shape)}")
+    if s not in (0, 1, 2):
+        raise ValueError(f"s must be 0, 1 or 2, got {s!r}")
     weight = weight.double()
     neurons = weight / weight.norm(dim=1, keepdim=True)
     if not torch.isfinite(neurons).all():
         return float("nan"), 0
-    total, duplicates = torch.zeros((), dtype=torch.float64, device=weight.device), 0
-    count = len(neurons)
-    for start in range(0, count, rows_at_once):
+    total = torch.zeros((), dtype=torch.float64, device=weight.device)
+    pairs, duplicates = 0, 0
+    for start in range(0, len(neurons), rows_at_once):
         # Only pairs j > i: the block's own triangle, then every later row.
-        block = neurons[start : start + rows_at_once]
-        squared = 2 - 2 * block @ neurons[start:].T  # (rows, f - start)
-        i, j = torch.nonzero(squared < CLOSE, as_tuple=True)
-        squared[i, j] = (block[i] - neurons[start + j]).square().sum(1)
-        upper = torch.ones_like(squared, dtype=torch.bool).triu(1)
-        distinct = upper & (squared > SAME)
-        duplicates += int((upper & (squared <= SAME)).sum())
-        total += squared[distinct].rsqrt().sum()
-    pairs = count * (count - 1) // 2 - duplicates
+        block, later = neurons[start : start + rows_at_once], neurons[start:]
+        cosines = block @ later.T  # (rows, f - start)
+        for sign in (1, -1) if half_space else (1,):
+            squared = 2 - 2 * sign * cosines
+            i, j = torch.nonzero(squared < CLOSE, as_tuple=True)
+            squared[i, j] = (block[i] - sign * later[j]).square().sum(1)
+            upper = torch.ones_like(squared, dtype=torch.bool).triu_(1)
+            distinct = squared[upper & (squared > SAME)]
+            duplicates += int(upper.sum()) - len(distinct)
+            pairs += len(distinct)
+            total += -0.5 * distinct.log().sum() if s == 0 else distinct.pow(-s / 2).sum()
     return (total.item() / pairs if pairs else float("nan")), duplicates

@@ -36,6 +36,23 @@ def test_energy_equals_a_double_loop(rows_at_once: int) -> None:
     assert energy == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("s,half_space", [(0, False), (2, False), (0, True), (1, True), (2, True)])
+def test_other_energies_equal_a_double_loop(s: int, half_space: bool) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(20, 6, dtype=torch.float64)
+    rows = [row / row.norm() for row in weight]
+    values = []
+    for i in range(20):
+        for j in range(i):
+            for sign in (1, -1) if half_space else (1,):
+                r = (rows[i] - sign * rows[j]).norm().item()
+                values.append(-math.log(r) if s == 0 else r**-s)
+    energy, _ = hyperspherical_energy(weight, 7, s, half_space)
+    assert energy == pytest.approx(sum(values) / len(values), rel=1e-12)
+    with pytest.raises(ValueError, match="s must be"):
+        hyperspherical_energy(weight, s=3)
+
+
 def test_energy_by_hand() -> None:
     # Unit vectors at right angles are sqrt(2) apart, opposite ones 2.
     right_angle, _ = hyperspherical_energy(torch.tensor([[1.0, 0], [0, 5]]))

@@ -1,0 +1,176 @@
+"""`python -m analysis.paper`: every figure and table of the paper that the records at hand allow.
+
+Reads the studies lr_grid, perturbation, hyperspherical, blocks and mechanism under `--results`, counts
+compute and parameters exactly, and writes results/paper/: claims.csv (verdicts), compute.csv,
+parameters.csv, figures/ and report.html. What needs records that are not there is named with the
+command that makes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+
+from analysis import figures, geometry_figures, paper_figures
+from analysis.accounting import compute_table, parameter_table
+from analysis.claims import CLAIMS, FROM_RECORDS, Part, as_table, blocks, small
+from analysis.robustness import robustness_table
+from analysis.table import AnalysisError, Study, load
+
+Drawer = Callable[[Study, Path], Path]
+
+
+def _he_training(study: Study, folder: Path) -> Path:
+    table = robustness_table(study.runs)
+    return geometry_figures.he_training(
+        study, folder, dict(zip(table["label"], table["best_lr"], strict=True))
+    )
+
+
+FIGURES: list[tuple[str, Drawer, str]] = [
+    ("lr_grid", figures.robustness, "Figure 5's question on the miniature, with error bars and LoRA."),
+    ("lr_grid", figures.convergence, "Figure 6: convergence at each learning rate."),
+    ("lr_grid", geometry_figures.distances, "Figure 4: distances at convergence against learning rate."),
+    ("lr_grid", _he_training, "Figure 7: hyperspherical energy during training, and against the rate."),
+    (
+        "hyperspherical",
+        paper_figures.hyperspherical,
+        "Figure 7 with longer training, ETHER+ one- and two-sided.",
+    ),
+    (
+        "perturbation",
+        paper_figures.perturbation,
+        "Figure 3: random transformations of growing strength; rings mark where a method's range ends.",
+    ),
+    ("blocks", paper_figures.blocks, "Tables 9 and 10: the number of blocks."),
+    ("lr_grid", paper_figures.oft_against_naive, "Table 6: OFT against Naive, paired by seed."),
+    (
+        "mechanism",
+        paper_figures.mechanism,
+        "A control the paper does not have: normals of another length, free to grow or held.",
+    ),
+]
+
+
+def make(results: Path) -> Path:
+    """Makes results/paper from the records under `results`; returns the report's path."""
+    folder = results / "paper"
+    folder.mkdir(parents=True, exist_ok=True)
+    studies, missing = _studies(results)
+    compute, parameters = compute_table(), parameter_table()
+    compute.to_csv(folder / "compute.csv", index=False)
+    parameters.to_csv(folder / "parameters.csv", index=False)
+    parts = decide(studies, compute, parameters)
+    claims = as_table(parts)
+    claims.to_csv(folder / "claims.csv", index=False)
+    pictures = [
+        {"path": draw(studies[name], folder / "figures"), "caption": caption}
+        for name, draw, caption in FIGURES
+        if name in studies
+    ]
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.filters["picture"] = lambda path: base64.b64encode(path.read_bytes()).decode()
+    page = environment.get_template("paper.html.j2").render(
+        claims=claims.fillna("").to_dict("records"),
+        compute=_shown(compute),
+        parameters=_shown(parameters),
+        pictures=pictures,
+        missing=missing,
+        findings=findings(studies),
+        records={name: len(study.runs) for name, study in studies.items()},
+    )
+    report = folder / "report.html"
+    report.write_text(page, encoding="utf-8")
+    return report
+
+
+def _studies(results: Path) -> tuple[dict[str, Study], dict[str, str]]:
+    """The studies that are there, and for each that is not the command that makes it."""
+    found, missing = {}, {}
+    for name in dict.fromkeys(name for name, _, _ in FIGURES):
+        try:
+            found[name] = load(results / name)
+        except AnalysisError as error:
+            if "no results in" not in str(error):
+                raise
+            missing[name] = f"python -m study.sweep {name}"
+    return found, missing
+
+
+def decide(studies: dict[str, Study], compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
+    """The parts of every claim that can be decided."""
+    parts: list[Part] = []
+    for claim in CLAIMS:
+        if claim in FROM_RECORDS:
+            name, judge = FROM_RECORDS[claim]
+            parts += judge(studies[name]) if name in studies else []
+    unet = parameters[parameters["table"] == "2"].set_index("method")["parameters"]
+    parts += small({method: float(unet["oft"] / unet[method]) for method in ("ether", "ether_plus")})
+    if "blocks" in studies:
+        weight_side = compute[(compute["side"] == "weight") & compute["model"].str.startswith("Llama")]
+        tflops = weight_side.set_index(["method", "blocks"])["tflops"]
+        share = {m: float(tflops[(m, 32)] / tflops[(m, 1)]) for m in ("ether", "ether_plus")}
+        parts += blocks(studies["blocks"], share)
+    return parts
+
+
+def findings(studies: dict[str, Study]) -> list[str]:
+    """What the control `mechanism` says, in sentences made from its table."""
+    if "mechanism" not in studies:
+        return []
+    study = studies["mechanism"]
+    table = robustness_table(study.runs).set_index("label")
+    first = study.runs.drop_duplicates("label").set_index("label")
+    said = []
+    for label, row in table.iterrows():
+        method = row["method"]
+        scale = float(first.loc[label, f"method.{method}.init_scale"])
+        held = bool(first.loc[label, f"method.{method}.renormalise"])
+        bound = "≥ " if row["plateau_10_censored"] != "none" else ""
+        said.append(
+            f"{method}, normals begun {scale:g} times as long, {'held' if held else 'free to grow'}: tuned "
+            f"rate {row['best_lr']:.3g}, tuned test {row['tuned_test']:.3f} [{row['tuned_test_low']:.3f}, "
+            f"{row['tuned_test_high']:.3f}], plateau within 10 % {bound}{row['plateau_10']:.2f} "
+            f"[{row['plateau_10_low']:.2f}, {row['plateau_10_high']:.2f}] decades."
+        )
+    return said
+
+
+def _shown(table: pd.DataFrame) -> dict[str, list[list[str]]]:
+    def text(value: object) -> str:
+        if isinstance(value, float):
+            return "" if pd.isna(value) else f"{value:,.4g}"
+        return str(value)
+
+    rows = [[text(value) for value in row] for row in table.itertuples(index=False)]
+    return {"columns": [[str(column)] for column in table.columns], "rows": rows}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis.paper", description=__doc__)
+    parser.add_argument("--results", default="results", help="where studies are kept")
+    results = Path(parser.parse_args(arguments).results)
+    start = time.monotonic()
+    try:
+        report = make(results)
+    except AnalysisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    claims = pd.read_csv(report.parent / "claims.csv")
+    for row in claims[claims["part"].isna()].itertuples():
+        print(f"{row.claim}  {row.verdict:15} {row.test}")
+    for name, command in _studies(results)[1].items():
+        print(f"no records of {name}: {command}")
+    print(f"report: {report} ({time.monotonic() - start:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

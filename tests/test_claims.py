@@ -1,0 +1,180 @@
+"""Every verdict can come out: synthetic records for each claim, reproduced, contradicted and undecided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import hill
+
+from analysis import claims
+from analysis.claims import CLAIMS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Part, above, overall, within
+from analysis.table import Study, label_runs
+from study.records import tables
+
+FLAT, NARROW, LOW = hill(-2, 6), hill(-2, 0.8), hill(-2, 6, peak=0.5)
+GOOD = {"ether": FLAT, "ether_plus": hill(-2, 6, 0.95), "lora": NARROW, "oft": NARROW, "naive": NARROW}
+
+
+def study(
+    curves: dict[str, Callable], change: Callable[[dict], None] = lambda record: None, seeds: int = 5
+) -> Study:
+    made = synthetic.records(curves, seeds=seeds)
+    for record in made:
+        row = record["row"]
+        row["transform_distance"] = 2.0 if row["method"] == "ether" else row["lr"] * 10
+        row["he_change"] = {"naive": 0.1, "ether_plus": 0.5}.get(row["method"], 0.0)
+        record["layers"] = [{"layer": "a", "side": "in", "transform_distance": 1.0}]
+        change(record)
+    made_tables = tables(made)
+    return Study("s", label_runs(made_tables["runs"]), made_tables["history"], made_tables["layers"])
+
+
+def verdict(parts: list[Part]) -> str:
+    return overall([part.verdict for part in parts])
+
+
+def test_decisions_by_hand() -> None:
+    assert [above(1, 2, 0), above(-2, -1, 0), above(-1, 1, 0)] == [REPRODUCED, NOT_REPRODUCED, UNDECIDED]
+    assert [within(-1, 1, 2), within(3, 4, 2), within(-4, -3, 2), within(1, 3, 2)] == [
+        REPRODUCED, NOT_REPRODUCED, NOT_REPRODUCED, UNDECIDED,
+    ]  # fmt: skip
+    assert overall([REPRODUCED, UNDECIDED]) == UNDECIDED
+    assert overall([UNDECIDED, NOT_REPRODUCED]) == NOT_REPRODUCED
+    assert overall([REPRODUCED] * 2) == REPRODUCED and overall([]) == UNDECIDED
+
+
+def test_paired_difference_against_students_t() -> None:
+    first = synthetic.runs({"a": lambda x, s: 0.5 + 0.01 * s}, [1e-2], 4)
+    second = synthetic.runs({"b": lambda x, s: 0.4 + 0.03 * s}, [1e-2], 4)
+    difference = np.array([0.1, 0.08, 0.06, 0.04])
+    half = 3.182446 * difference.std(ddof=1) / 2  # t with three degrees of freedom
+    mean, low, high = claims.paired_difference(first, second)
+    assert (mean, low, high) == (
+        pytest.approx(0.07), pytest.approx(0.07 - half), pytest.approx(0.07 + half),
+    )  # fmt: skip
+
+
+def set_distance(method: str, value: Callable[[dict], float]) -> Callable[[dict], None]:
+    def change(record: dict) -> None:
+        if record["row"]["method"] == method:
+            record["row"]["transform_distance"] = value(record["row"])
+
+    return change
+
+
+def test_c1() -> None:
+    assert verdict(claims.bounded(study(GOOD))) == REPRODUCED
+    drifting = study(GOOD, set_distance("ether", lambda row: 2 + row["lr"]))
+    assert verdict(claims.bounded(drifting)) == NOT_REPRODUCED
+    flat = study(GOOD, set_distance("oft", lambda row: 1.0 + 0.01 * row["seed"]))
+    assert verdict(claims.bounded(flat)) == NOT_REPRODUCED
+    noisy = study(GOOD, set_distance("oft", lambda row: 1 if row["lr"] < 1 else 4.0 * (1 + row["seed"])))
+    assert verdict(claims.bounded(noisy)) == UNDECIDED
+
+    def beyond(record: dict) -> None:
+        record["layers"][0]["transform_distance"] = 2.9  # the bound for four blocks is 2.83
+
+    assert verdict(claims.bounded(study(GOOD, beyond))) == NOT_REPRODUCED
+
+
+def test_c2() -> None:
+    assert verdict(claims.robust(study(GOOD))) == REPRODUCED
+    assert verdict(claims.robust(study(GOOD | {"oft": hill(-2, 12)}))) == NOT_REPRODUCED
+    noisy = {m: hill(-2, 6, noise=0.2) for m in GOOD}
+    assert verdict(claims.robust(study(noisy))) == UNDECIDED
+
+
+def early(*methods: str) -> Callable[[dict], None]:
+    """These methods are done after half of training; the others have got nowhere by then."""
+
+    def change(record: dict) -> None:
+        done = record["row"]["method"] in methods
+        for point in record["history"]:
+            point["valid"] = record["row"]["valid"] if done or point["step"] == 10 else 0.0
+
+    return change
+
+
+def test_c3() -> None:
+    assert verdict(claims.fast(study(GOOD, early("ether_plus")))) == REPRODUCED
+    same = dict.fromkeys(GOOD, FLAT)
+    assert verdict(claims.fast(study(same, early("oft", "naive")))) == NOT_REPRODUCED
+    assert verdict(claims.fast(study(same, early("oft", "naive", "ether_plus")))) == UNDECIDED
+
+
+def test_c4() -> None:
+    assert verdict(claims.small({"ether": 118.0, "ether_plus": 31.0})) == REPRODUCED
+    assert verdict(claims.small({"ether": 60.0, "ether_plus": 30.0})) == NOT_REPRODUCED
+
+
+def by_blocks(many: Callable) -> Study:
+    made = []
+    for count, curve in ((1, FLAT), (16, many)):
+        for method in ("ether", "ether_plus"):
+            column = {f"method.{method}.blocks": count}
+            made += synthetic.records({method: curve}, seeds=5, **column)
+    made_tables = tables(made)
+    return Study("blocks", label_runs(made_tables["runs"]), made_tables["history"], made_tables["layers"])
+
+
+def test_c5() -> None:
+    cheaper, dearer = {"ether": 0.4, "ether_plus": 0.3}, {"ether": 1.1, "ether_plus": 0.3}
+    assert verdict(claims.blocks(by_blocks(FLAT), cheaper)) == REPRODUCED
+    assert verdict(claims.blocks(by_blocks(FLAT), dearer)) == NOT_REPRODUCED
+    assert verdict(claims.blocks(by_blocks(LOW), cheaper)) == NOT_REPRODUCED
+    assert verdict(claims.blocks(by_blocks(lambda x, s: FLAT(x, s) + 0.1 * (-1) ** s), cheaper)) == UNDECIDED
+
+
+def test_c6() -> None:
+    same = GOOD | {"oft": hill(-2, 6, 0.9), "naive": hill(-2, 6, 0.9), "ether": hill(-2, 6, 0.8)}
+
+    def scattered(record: dict) -> None:  # no two seeds change the energy alike
+        record["row"]["he_change"] *= 1 + 0.01 * record["row"]["seed"]
+
+    assert verdict(claims.energy(study(same, scattered))) == REPRODUCED
+    assert verdict(claims.energy(study(same | {"naive": LOW}, scattered))) == NOT_REPRODUCED
+    assert verdict(claims.energy(study(same | {"ether_plus": LOW}, scattered))) == NOT_REPRODUCED
+
+    def wobbly(log_lr: float, seed: int) -> float:
+        return FLAT(log_lr, seed) + 0.05 * (-1) ** seed
+
+    assert verdict(claims.energy(study(same | {"ether_plus": wobbly}, scattered))) == UNDECIDED
+
+
+def perturbed(kept: dict[str, float], noise: float = 0.0) -> Study:
+    made = []
+    for strength in (0.1, 10.0):
+        column = {"task.noise": strength, "base_test": 0.9}
+        for method, share in kept.items():
+
+            def curve(_: float, seed: int, share: float = share) -> float:
+                return 0.1 + 0.8 * share + noise * (-1) ** seed
+
+            made += synthetic.records({method: curve}, [1.0], 5, **column)
+    made_tables = tables(made)
+    return Study("p", label_runs(made_tables["runs"]), made_tables["history"], made_tables["layers"])
+
+
+def test_c7() -> None:
+    assert verdict(claims.perturbed(perturbed({"ether": 0.8, "ether_plus": 0.9, "oft": 0.1}))) == REPRODUCED
+    broken = {"ether": 0.2, "ether_plus": 0.9, "oft": 0.1}
+    assert verdict(claims.perturbed(perturbed(broken))) == NOT_REPRODUCED
+    sturdy = {"ether": 0.8, "ether_plus": 0.9, "oft": 0.9}
+    assert verdict(claims.perturbed(perturbed(sturdy))) == NOT_REPRODUCED
+    between = {"ether": 0.5, "ether_plus": 0.9, "oft": 0.1}
+    assert verdict(claims.perturbed(perturbed(between, 0.2))) == UNDECIDED
+
+
+def test_the_table_leads_with_each_claims_verdict() -> None:
+    table = claims.as_table(claims.bounded(study(GOOD)))
+    heads = table[table["part"] == ""]
+    assert heads["claim"].tolist() == list(CLAIMS)
+    assert heads["verdict"].tolist() == [REPRODUCED, *["no records"] * 6]
+    parts = table[table["part"] != ""]
+    assert len(parts) == 4 and parts["records"].str.contains("runs").all()
+    assert not any(math.isnan(value) for value in parts["effect"]) and isinstance(table, pd.DataFrame)
