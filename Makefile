@@ -1,12 +1,18 @@
 # make lr_grid   a fresh clone to results/lr_grid/report.html
+# make paper     ... and the paper's figures, tables and verdicts in results/paper/report.html
 # make test      the whole test suite;  make fast  its fast part
 # make check     lint, format and types
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: lr_grid test fast check clean
+.PHONY: lr_grid paper test fast check clean
 lr_grid: .venv/installed
 	$(RUN) -m study.sweep lr_grid
+
+paper: .venv/installed
+	for name in lr_grid perturbation hyperspherical blocks mechanism; do \
+		$(RUN) -m study.sweep $$name || exit; done
+	$(RUN) -m analysis.paper
 
 test: .venv/tested
 	$(RUN) -m pytest

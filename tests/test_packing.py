@@ -276,3 +276,51 @@ def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettin
         own_scores, own_losses = evaluate(task, model, "valid", 1)
         alone.close()
         assert own_scores[0] == scores[run] and own_losses[0] == pytest.approx(losses[run], rel=1e-5)
+
+
+def lengths(pack: Pack) -> torch.Tensor:
+    """Lengths of every run's normals: (runs, all blocks of all layers)."""
+    with torch.no_grad():
+        pack.bind()
+    normals = [value for module in pack.packed.values() for value in module.stacked.values()]
+    return torch.cat([value.norm(dim=-1).flatten(1) for value in normals], 1)
+
+
+@pytest.mark.parametrize("method", ["ether", "ether_plus"])
+def test_normals_grow_unless_they_are_put_back(method: str, task: Task) -> None:
+    """A normal's gradient is orthogonal to it, so steps make it longer; Adam, which rescales each
+    coordinate, shortens a single one now and then, but not on average."""
+    for held in (False, True):
+        config = config_of(method, task, {"init_scale": 2.0, "renormalise": held})
+        undecayed = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1)]
+        training = Training(task, task.model(), config, undecayed)
+        training.measure()
+        before = lengths(training.pack)
+        for _ in range(6):
+            training.train_step()
+        after = lengths(training.pack)
+        training.measure()
+        growth = [point["parameter_growth"] for point in training.outcomes[1].history]
+        training.close()
+        if held:
+            torch.testing.assert_close(after, torch.full_like(after, 2 / 3**0.5))
+            assert growth == pytest.approx([1.0, 1.0], rel=1e-5)
+        else:
+            assert (after.mean(1) > before.mean(1)).all()
+            expected = (after[1].square().sum() / before[1].square().sum()).sqrt().item()
+            assert growth == [1.0, pytest.approx(expected, rel=1e-5)]
+            assert before.square().mean().sqrt() == pytest.approx(2 / 3**0.5, rel=0.05)
+
+
+def test_a_random_move_replaces_training(task: Task) -> None:
+    settings = load("lr_grid", ["task.steps=0"]).task
+    own = tasks.load(settings)
+    runs = [Hyperparameters(1.0, 0, noise=size) for size in (0.0, 0.1, 10.0)]
+    outcomes = train(own, own.model(), config_of("oft", own), runs, BASE)
+    moved = [outcome.row["transform_distance"] for outcome in outcomes]
+    assert moved[0] == pytest.approx(0, abs=1e-6) and moved[0] < moved[1] < moved[2]
+    widths = [64] * 15 + [256] * 3
+    assert moved[2] < sum(2 * width**0.5 for width in widths) / 18  # OFT's bound, 2 sqrt(d)
+    assert [len(outcome.history) for outcome in outcomes] == [1, 1, 1]
+    again = train(own, own.model(), config_of("oft", own), runs[1:2], BASE)
+    assert again[0].row["transform_distance"] == pytest.approx(moved[1], rel=1e-5)
