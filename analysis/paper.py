@@ -78,7 +78,7 @@ def make(results: Path) -> Path:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters["picture"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     page = environment.get_template("paper.html.j2").render(
-        claims=claims.fillna("").to_dict("records"),
+        claims=claims.astype(object).where(claims.notna(), "").to_dict("records"),
         compute=_shown(compute),
         parameters=_shown(parameters),
         pictures=pictures,
@@ -111,7 +111,8 @@ def decide(studies: dict[str, Study], compute: pd.DataFrame, parameters: pd.Data
         if claim in FROM_RECORDS:
             name, judge = FROM_RECORDS[claim]
             parts += judge(studies[name]) if name in studies else []
-    unet = parameters[parameters["table"] == "2"].set_index("method")["parameters"]
+    unet = parameters[(parameters["table"] == "2") & ~parameters["options"].str.contains("sides")]
+    unet = unet.set_index("method")["parameters"]
     parts += small({method: float(unet["oft"] / unet[method]) for method in ("ether", "ether_plus")})
     if "blocks" in studies:
         weight_side = compute[(compute["side"] == "weight") & compute["model"].str.startswith("Llama")]
