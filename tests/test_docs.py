@@ -71,8 +71,10 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
     for command in commands(text):
         if " study.sweep " in command:
             run(command, folder, *SMALL_SWEEP)
-        elif " analysis.benchmark" in command:
+        elif command.endswith(" analysis.benchmark"):
             run(command, folder, *SMALL_BENCHMARK)
+        elif " analysis.benchmark_energy" in command:
+            run(command, folder, "--width", "256")
         elif command.startswith("python "):
             run(command, folder)
         else:

@@ -61,4 +61,5 @@ def test_with_every_study_every_claim_is_judged(tmp_path: Path) -> None:
     claims = pd.read_csv(tmp_path / "paper" / "claims.csv").fillna("")
     assert "no records" not in set(claims["verdict"])
     page = (tmp_path / "paper" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == len(FIGURES) and "normals begun 10 times" in page
+    assert page.count("data:image/png;base64,") == len(FIGURES) and "moves the learning-rate axis" in page
+    assert len(pd.read_csv(tmp_path / "paper" / "mechanism.csv")) == 6
