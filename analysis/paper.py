@@ -159,8 +159,8 @@ def findings(table: pd.DataFrame) -> list[str]:
             free, held = rows[(1.0, False)], rows[(1.0, True)]
             said.append(
                 f"{method}: free to grow, the plateau within 10 % is {_decades(free)} wide; held at their "
-                f"length it is {_decades(held)}. What remains when they are held is the bound's share of "
-                "the robustness; the rest comes from normals that grow and so anneal their own rate."
+                f"length it is {_decades(held)}. What remains when they are held is the most that "
+                "the bound can explain; the rest comes from normals that grow and so anneal their own rate."
             )
     return said
 

@@ -41,7 +41,8 @@ def records(
                     "method": method, "lr": lr, "seed": seed, "status": "ok", "reason": "",
                     "metric": "accuracy", "higher_is_better": True, "chance": 0.1, "base_valid": 0.1,
                     "base_test": 0.1, "valid": score, "test": score, "parameters": 100, "steps": 10,
-                    "step_seconds": 0.01, "transform_distance": lr, "weight_distance": lr, "he_change": 0.0, "parameter_growth": 2.0,
+                    "step_seconds": 0.01, "transform_distance": lr, "weight_distance": lr, "he_change": 0.0,
+                    "parameter_growth": 2.0, "loss_first": 2.0, "loss_last": 1.0,
                     "versions": "study 0", "git_sha": "abc", "git_dirty": False, "device": "cpu",
                     "record_version": 1, f"method.{method}.blocks": 4, "task.steps": 10, **columns,
                 }  # fmt: skip
