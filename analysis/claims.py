@@ -16,9 +16,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
+from analysis.paired import at_tuned_rates, mean_interval, tuned_lr
 from analysis.robustness import RESAMPLES, WINDOW_DECADES, Array, mean_regret, resampled, tuned_index
 from analysis.table import Study, scores
 
@@ -86,25 +85,9 @@ def _percentiles(values: Array) -> tuple[float, float, float]:
     return float(values[0]), float(low), float(high)
 
 
-def _mean_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean and Student interval; the interval is infinite with one value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, -np.inf, np.inf
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return mean, mean - float(half), mean + float(half)
-
-
-def _tuned_lr(rows: pd.DataFrame) -> float:
-    means = rows.groupby("lr")["valid"].mean()
-    higher = bool(rows["higher_is_better"].iloc[0])
-    return float(means.idxmax() if higher else means.idxmin())
-
-
 def paired_difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float]:
     """Test score of one method minus another's, each at its tuned rate, paired by seed."""
-    a, b = (rows[rows["lr"] == _tuned_lr(rows)].set_index("seed")["test"] for rows in (first, second))
-    return _mean_interval((a - b).dropna().to_numpy())
+    return mean_interval(at_tuned_rates(first, second))
 
 
 def bounded(study: Study) -> list[Part]:
@@ -233,7 +216,7 @@ def energy(study: Study) -> list[Part]:
     """C6, from `lr_grid`, everything at each method's tuned rate."""
     runs = study.runs[study.runs["counted"]]
     own = {method: rows for method, rows in runs.groupby("method")}
-    tuned = {m: rows[rows["lr"] == _tuned_lr(rows)].set_index("seed") for m, rows in own.items()}
+    tuned = {m: rows[rows["lr"] == tuned_lr(rows)].set_index("seed") for m, rows in own.items()}
     where = _records(study, runs)
     parts = []
 
@@ -244,12 +227,12 @@ def energy(study: Study) -> list[Part]:
     test = f"Naive's tuned test score minus OFT's, paired by seed, within +-{SAME_SCORE} (equivalence)"
     add("Naive matches OFT", test, figure, within(*figure[1:], SAME_SCORE))
     for method, name in (("naive", "Naive"), ("ether_plus", "ETHER+")):
-        figure = _mean_interval(tuned[method]["he_change"].abs().to_numpy())
+        figure = mean_interval(tuned[method]["he_change"].abs().to_numpy())
         largest = float(tuned["oft"]["he_change"].abs().max())
         test = f"|HE(W') - HE(W)| of {name} at its tuned rate, above the largest of OFT's"
         add(f"{name} changes HE", test, figure, above(*figure[1:], largest))
     change = (tuned["ether_plus"]["he_change"].abs() - tuned["naive"]["he_change"].abs()).dropna()
-    figure = _mean_interval(change.to_numpy())
+    figure = mean_interval(change.to_numpy())
     add(
         "ETHER+ changes HE most",
         "ETHER+'s |HE(W') - HE(W)| minus Naive's, above 0",
@@ -275,7 +258,7 @@ def perturbed(study: Study) -> list[Part]:
         rows = runs[runs["method"] == method]
         strongest = rows[rows["task.noise"] == rows["task.noise"].max()]
         share = (strongest["test"] - strongest["chance"]) / (strongest["base_test"] - strongest["chance"])
-        figure = _mean_interval(share.to_numpy())
+        figure = mean_interval(share.to_numpy())
         side = "above" if kept else "below"
         test = f"share of the base model's score above chance that remains, {side} {USABLE:g}"
         low, high = figure[1:]

@@ -2,8 +2,8 @@
 
 Reads the studies lr_grid, perturbation, hyperspherical, blocks and mechanism under `--results`, counts
 compute and parameters exactly, and writes results/paper/: claims.csv (verdicts), compute.csv,
-parameters.csv, mechanism.csv (the control), figures/ and report.html. What needs records that are not
-there is named with the command that makes them.
+parameters.csv, oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. What needs
+records that are not there is named with the command that makes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from jinja2 import Environment, FileSystemLoader
 
 from analysis import figures, geometry_figures, paper_figures
 from analysis.accounting import compute_table, parameter_table
-from analysis.claims import CLAIMS, FROM_RECORDS, Part, as_table, blocks, small
+from analysis.claims import CLAIMS, FROM_RECORDS, SAME_SCORE, Part, as_table, blocks, small
+from analysis.paired import comparison_table
 from analysis.robustness import robustness_table
 from analysis.table import AnalysisError, Study, load
 
@@ -73,6 +74,10 @@ def make(results: Path) -> Path:
     control = control_table(studies["mechanism"]) if "mechanism" in studies else None
     if control is not None:
         control.to_csv(folder / "mechanism.csv", index=False)
+    rivals = None
+    if "lr_grid" in studies:
+        rivals = comparison_table(studies["lr_grid"].runs, "naive", "oft", SAME_SCORE)
+        rivals.to_csv(folder / "oft_against_naive.csv", index=False)
     pictures = [
         {"path": draw(studies[name], folder / "figures"), "caption": caption}
         for name, draw, caption in FIGURES
@@ -87,6 +92,7 @@ def make(results: Path) -> Path:
         pictures=pictures,
         missing=missing,
         findings=findings(control) if control is not None else [],
+        rivals=_shown(rivals) if rivals is not None else None,
         control=_shown(control) if control is not None else None,
         records={name: len(study.runs) for name, study in studies.items()},
     )

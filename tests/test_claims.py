@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from scipy import stats
 from synthetic import hill
 
 from analysis import claims
 from analysis.claims import CLAIMS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Part, above, overall, within
+from analysis.paired import compare, comparison_table
 from analysis.table import Study, label_runs
 from study.records import tables
 
@@ -57,6 +59,26 @@ def test_paired_difference_against_students_t() -> None:
     assert (mean, low, high) == (
         pytest.approx(0.07), pytest.approx(0.07 - half), pytest.approx(0.07 + half),
     )  # fmt: skip
+
+
+def test_paired_tests_against_scipy() -> None:
+    differences = np.array([0.03, 0.01, -0.01, 0.02, 0.0])
+    found = compare(differences, 0.05)
+    assert found.p_different == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    sides = [
+        stats.ttest_1samp(differences, bound, alternative=side).pvalue
+        for bound, side in ((-0.05, "greater"), (0.05, "less"))
+    ]
+    assert found.p_equivalent == pytest.approx(max(sides)) and found.p_equivalent < 0.05
+    assert compare(differences, 0.01).p_equivalent > 0.3
+    assert math.isnan(compare(differences[:1], 0.05).p_different)
+
+
+def test_the_comparison_table_by_hand() -> None:
+    runs = synthetic.runs({"naive": lambda x, s: 0.5 + 0.01 * s, "oft": lambda x, s: 0.6}, [1e-2, 1e-1], 3)
+    table = comparison_table(runs, "naive", "oft", 0.02)
+    assert table["where"].tolist() == ["tuned rates", "whole grid", "lr 0.01", "lr 0.1"]
+    assert table["difference"].to_numpy() == pytest.approx(-0.09) and set(table["pairs"]) == {3}
 
 
 def set_distance(method: str, value: Callable[[dict], float]) -> Callable[[dict], None]:

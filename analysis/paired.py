@@ -1,0 +1,84 @@
+"""Comparing two methods run by run: same seed, same initial draw and data order, so pairs of scores.
+
+Differences are first minus second, in the metric's own unit; intervals are Student's at 95 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.robustness import Array
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A mean difference over n pairs.
+
+    low, high: its 95 % interval, infinite with one pair.
+    p_different: two-sided paired t-test of no difference.
+    p_equivalent: two one-sided t-tests (Schuirmann 1987) of a difference within the margin: small means
+        that the methods are equivalent to within it.
+    """
+
+    pairs: int
+    difference: float
+    low: float
+    high: float
+    p_different: float
+    p_equivalent: float
+
+
+def compare(differences: Array, margin: float) -> Paired:
+    """Tests the differences, (n,), of n pairs; p-values are nan with one pair."""
+    mean, low, high = mean_interval(differences)
+    count = len(differences)
+    error = float(np.std(differences, ddof=1) / count**0.5) if count > 1 else np.nan
+    if not error > 0:  # one pair, or no spread at all: nothing to test against
+        return Paired(count, mean, low, high, np.nan, np.nan)
+    student = stats.t(count - 1)
+    different = 2 * student.sf(abs(mean) / error)
+    equivalent = max(student.sf((mean + margin) / error), student.cdf((mean - margin) / error))
+    return Paired(count, mean, low, high, float(different), float(equivalent))
+
+
+def mean_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean and 95 % Student interval; the interval is infinite with one value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, -np.inf, np.inf
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    return mean, mean - half, mean + half
+
+
+def tuned_lr(rows: pd.DataFrame) -> float:
+    """The learning rate with the best mean validation score among one method's runs."""
+    means = rows.groupby("lr")["valid"].mean()
+    return float(means.idxmax() if bool(rows["higher_is_better"].iloc[0]) else means.idxmin())
+
+
+def at_tuned_rates(first: pd.DataFrame, second: pd.DataFrame) -> Array:
+    """Test scores' differences by seed, each method at its own tuned rate: (seeds,)."""
+    a, b = (rows[rows["lr"] == tuned_lr(rows)].set_index("seed")["test"] for rows in (first, second))
+    return (a - b).dropna().to_numpy()
+
+
+def over_the_grid(first: pd.DataFrame, second: pd.DataFrame) -> Array:
+    """Differences of the mean test score over the learning rates that both have, by seed: (seeds,)."""
+    a, b = (rows.pivot(index="lr", columns="seed", values="test") for rows in (first, second))
+    return (a - b).dropna(how="all").mean().dropna().to_numpy()
+
+
+def comparison_table(runs: pd.DataFrame, first: str, second: str, margin: float) -> pd.DataFrame:
+    """Two methods of one study: a row at their tuned rates, one over the grid, one for each rate."""
+    a, b = (runs[runs["counted"] & (runs["method"] == name)] for name in (first, second))
+    found = {"tuned rates": at_tuned_rates(a, b), "whole grid": over_the_grid(a, b)}
+    for lr in sorted(set(a["lr"]) & set(b["lr"])):
+        at_rate = (rows[rows["lr"] == lr].set_index("seed")["test"] for rows in (a, b))
+        found[f"lr {lr:.3g}"] = next(at_rate).sub(next(at_rate)).dropna().to_numpy()
+    rows = [{"where": where, **vars(compare(values, margin))} for where, values in found.items()]
+    return pd.DataFrame(rows).assign(margin=margin, first=first, second=second)
