@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from omegaconf import MISSING
+
 from study.config import SweepSettings, TaskSettings
 
 PER_RUN = ("weight_decay", "noise")
@@ -29,6 +31,18 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+DEFAULTS = {
+    f.name: f.default_factory() if callable(f.default_factory) else f.default
+    for f in dataclasses.fields(TaskSettings)
+    if f.default != MISSING
+}
+
+
+def canonical(task: dict[str, Any]) -> dict[str, Any]:
+    """Task settings without those at their default, so that a new setting changes no old run's hash."""
+    return {key: value for key, value in task.items() if key not in DEFAULTS or value != DEFAULTS[key]}
+
+
 @dataclass(frozen=True)
 class Run:
     """One training: everything that decides its result."""
@@ -42,12 +56,12 @@ class Run:
     @property
     def run_id(self) -> str:
         """Hash of the canonical, resolved configuration."""
-        return digest(dataclasses.asdict(self))
+        return digest([canonical(self.task), self.method, self.options, self.lr, self.seed])
 
     @property
     def variant(self) -> str:
         """Runs of one variant can share a pack: same task, method and options."""
-        task = {key: value for key, value in self.task.items() if key not in PER_RUN}
+        task = {key: value for key, value in canonical(self.task).items() if key not in PER_RUN}
         return digest([task, self.method, self.options])
 
     @property

@@ -23,6 +23,7 @@ from study.errors import UsageError
 from study.launch import Answer, Job, Pool, threads_per_worker, worker_count
 from study.lock import locked
 from study.plan import (
+    DEFAULTS,
     Pack,
     Profile,
     Run,
@@ -151,7 +152,7 @@ def _check_folder(folder: Path, settings: SweepSettings) -> None:
         records.read(path)
     if plan is None:
         return
-    before, now = plan["settings"]["task"], dataclasses.asdict(settings.task)
+    before, now = DEFAULTS | plan["settings"]["task"], dataclasses.asdict(settings.task)
     for key, value in before.items():
         if now.get(key) != value and f"task.{key}" not in settings.axes:
             raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -140,6 +141,17 @@ def test_the_run_id_is_the_configuration() -> None:
     ):
         changed = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1", override]))
         assert base.run_id not in {run.run_id for run in changed}, override
+
+
+def test_a_setting_at_its_default_changes_no_hash() -> None:
+    """A setting that is added later must leave the records of before valid."""
+    run = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1"]))[0]
+    assert run.task["noise"] == 0.0
+    before = {key: value for key, value in run.task.items() if key != "noise"}
+    older = dataclasses.replace(run, task=before)
+    assert older.run_id == run.run_id and older.variant == run.variant
+    noisy = dataclasses.replace(run, task=run.task | {"noise": 0.1})
+    assert noisy.run_id != run.run_id and noisy.variant == run.variant
 
 
 def test_an_axis_of_one_method_leaves_the_others_alone() -> None:
