@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -150,6 +151,7 @@ def test_results_of_a_newer_version(study_command: Command, tmp_path: Path) -> N
 def test_a_folder_with_another_study(study_command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "lr_grid"
     folder.mkdir(parents=True)
-    plan = {"record_version": RECORD_VERSION, "settings": {"task": {"steps": 7}}, "packs": []}
+    task = dataclasses.asdict(config.load("lr_grid", ["task.steps=7"]).task)
+    plan = {"record_version": RECORD_VERSION, "settings": {"task": task}, "packs": []}
     (folder / "plan.json").write_text(json.dumps(plan))
     refused(study_command("study.sweep", "lr_grid"), "holds runs with task.steps=7, not 150")
