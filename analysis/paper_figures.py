@@ -26,18 +26,20 @@ def perturbation(study: Study, folder: Path) -> Path:
     """Sweep `perturbation`: score and loss of the untrained model against distance (paper, Fig. 3).
 
     A dot is one random draw. Rings mark the end of a method's range, the mean distance of its strongest
-    draws: ETHER is a point, ETHER+ and OFT saturate, Naive and LoRA have no end.
+    draws: ETHER is a point, ETHER+ and OFT saturate, Naive and LoRA have no end. Dotted upright lines
+    are ETHER's distance, 2 sqrt(n), and ETHER+'s bound per side, sqrt(2 n).
     """
     runs = _counted(study)
     methods = list(dict.fromkeys(runs.sort_values("place")["method"]))
     look = looks(methods, {method: method for method in methods})
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    shown = (
-        ("transform_distance", "test", r"$\|T - I\|_F$ (mean over layers)"),
-        ("weight_distance", "test", r"$\|W' - W\|_F$ (mean over layers)"),
-        ("weight_distance", "loss_last", r"$\|W' - W\|_F$ (mean over layers)"),
-    )
-    for panel, (x, y, title) in zip(axes, shown, strict=True):
+    figure, axes = plt.subplots(2, 2, figsize=(9.6, 6), sharex="col", sharey="row", layout="constrained")
+    transform, weight = r"$\|T - I\|_F$ (mean over layers)", r"$\|W' - W\|_F$ (mean over layers)"
+    shown = [
+        (x, y, title if y == "loss_last" else "")
+        for y in ("test", "loss_last")
+        for x, title in (("transform_distance", transform), ("weight_distance", weight))
+    ]
+    for panel, (x, y, title) in zip(axes.flat, shown, strict=True):
         for method in methods:
             own = runs[runs["method"] == method]
             means = own.groupby("task.noise")[[x, y]].mean()
@@ -51,14 +53,17 @@ def perturbation(study: Study, folder: Path) -> Path:
                 panel.plot(end[x], end[y], "o", mfc="none", mec=colour, ms=12, mew=1.5)
         panel.set_xscale("log")
         panel.set_xlabel(title)
-    for panel in axes[:2]:
+    for method, factor in (("ether", 4.0), ("ether_plus", 2.0)):
+        for count in runs.get(f"method.{method}.blocks", pd.Series(dtype=float)).dropna().unique():
+            for panel in axes[:, 0]:
+                panel.axvline((factor * float(count)) ** 0.5, color=look[method].colour, ls=":", lw=1)
+    for panel in axes[0]:
         panel.axhline(runs["base_test"].mean(), color=REFERENCE, ls="--", lw=1, label="frozen base model")
         panel.axhline(runs["chance"].mean(), color=REFERENCE, ls=":", lw=1, label="chance")
-        panel.set_ylabel(f"test {runs['metric'].iloc[0]}")
-    axes[2].set_ylabel("validation loss")
-    axes[2].set_yscale("log")
-    handles, names = axes[1].get_legend_handles_labels()
-    axes[2].legend(handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0, 0].set_ylabel(f"test {runs['metric'].iloc[0]}")
+    axes[1, 0].set_ylabel("validation loss")
+    axes[1, 0].set_yscale("log")
+    legend_beside(axes[0, 1])
     figure.suptitle("Random, untrained transformations of the pretrained model", fontsize=11)
     columns = ["method", "task.noise", "seed", "transform_distance", "weight_distance", "test", "loss_last"]
     return save(figure, runs[columns], folder, "perturbation")

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from analysis import figures, geometry_figures
 from analysis.robustness import DEFINITIONS, robustness_table
 from analysis.style import looks
-from analysis.table import AnalysisError, Study, absent, load, settings_columns
+from analysis.table import AnalysisError, Study, absent, load, setting_text, settings_columns
 
 SHOWN = {
     "tuned_test": "tuned test score",
@@ -191,7 +191,7 @@ def _settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """Every setting with its values; a method's option counts its own runs alone."""
     found = []
     for column in ["sweep", *settings_columns(runs)]:
-        values = sorted({str(v) for v in runs[column] if not pd.isna(v)})
+        values = sorted({setting_text(v) for v in runs[column] if not pd.isna(v)})
         if values:
             found.append((column, ", ".join(values)))
     found.append(("lr", ", ".join(f"{lr:.3g}" for lr in sorted(runs["lr"].unique()))))

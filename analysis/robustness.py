@@ -11,8 +11,9 @@ on *test* at and around it, so no figure profits from picking a lucky maximum of
 
 Intervals: seeds are resampled with replacement within method and learning rate (one draw picks
 validation and test together), the whole functional is recomputed, arg max included, and the 2.5 and
-97.5 percentiles are taken (Efron and Tibshirani 1993, ch. 13). With five seeds such intervals are
-somewhat too narrow; they are for comparing methods, not for the third digit.
+97.5 percentiles are taken (Efron and Tibshirani 1993, ch. 13). With five seeds such intervals
+are too narrow: in simulations (tests/test_robustness.py) a nominal 95 % interval of the tuned score covers
+about 82 %. A regret can be slightly negative, for the tuned rate is not picked on test.
 """
 
 from __future__ import annotations

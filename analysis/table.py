@@ -98,9 +98,9 @@ def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
     keys: dict[str, tuple] = {}
     for method, rows in runs.groupby("method", sort=False):
         known = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
-        differing = [c for c in settings_columns(rows) if rows[c].map(_text).nunique() > 1]
+        differing = [c for c in settings_columns(rows) if rows[c].map(setting_text).nunique() > 1]
         for index, row in rows[differing].iterrows():
-            parts = [f"{_short(c, str(method))}={_text(row[c])}" for c in differing]
+            parts = [f"{_short(c, str(method))}={setting_text(row[c])}" for c in differing]
             label = " ".join([str(method), *parts])
             runs.loc[index, "label"] = label
             keys[label] = (known, str(method), tuple(_sortable(row[c]) for c in differing))
@@ -203,7 +203,7 @@ def _short(column: str, method: str) -> str:
     return column.removeprefix(f"method.{method}.").removeprefix("task.")
 
 
-def _text(value: object) -> str:
+def setting_text(value: object) -> str:
     """A setting as text; whole floats (a column with gaps turns 4 into 4.0) as integers."""
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
         return "none"
@@ -216,4 +216,4 @@ def _sortable(value: object) -> tuple[int, float, str]:
     try:
         return (0, float(value), "")  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return (1, 0.0, _text(value))
+        return (1, 0.0, setting_text(value))
