@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from study import schema
+from study.errors import UsageError
 
 METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 TABLES = {"runs": schema.RUNS, "history": schema.HISTORY, "layers": schema.LAYERS}
 
 
-class AnalysisError(Exception):
+class AnalysisError(UsageError):
     """What the user can mend, said in one line; commands print it and exit with `exit_code`."""
 
     exit_code = 2

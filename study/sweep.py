@@ -102,7 +102,6 @@ def sweep(settings: SweepSettings, arguments: list[str]) -> int:
             _run_missing(folder, settings, runs)
         except KeyboardInterrupt as interrupt:
             code = 143 if isinstance(interrupt, Terminated) else 130
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         tables = records.collect(folder, [run.run_id for run in runs])
         statuses = Counter(tables["runs"].status[tables["runs"].run_id.isin(r.run_id for r in runs)])
         print(_summary(statuses, len(runs), time.monotonic() - began))
@@ -184,8 +183,8 @@ def _write_plan(folder: Path, settings: SweepSettings, packs: list[Pack], found:
 
 
 def _run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> None:
-    finished = records.read_all(folder).keys()
-    if all(run.run_id in finished for run in runs):
+    finished = records.read_all(folder).keys() & {run.run_id for run in runs}
+    if len(finished) == len(runs):
         return
     workers = worker_count(settings.launcher, len(runs))
     with Pool(settings.launcher, workers, folder / "logs") as pool:
