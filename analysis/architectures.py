@@ -13,13 +13,15 @@ from transformers import (
     PhiForCausalLM,
 )
 
+LLAMA_LAYERS, PHI_LAYERS = 32, 24
 
-def llama_2_7b() -> nn.Module:
-    """meta-llama/Llama-2-7b: 32 layers of width 4096."""
+
+def llama_2_7b(layers: int = LLAMA_LAYERS) -> nn.Module:
+    """meta-llama/Llama-2-7b: 32 layers of width 4096, or the first few of them."""
     config = LlamaConfig(
         hidden_size=4096,
         intermediate_size=11008,
-        num_hidden_layers=32,
+        num_hidden_layers=layers,
         num_attention_heads=32,
         vocab_size=32000,
         max_position_embeddings=4096,
@@ -28,12 +30,12 @@ def llama_2_7b() -> nn.Module:
         return LlamaForCausalLM(config).requires_grad_(False)
 
 
-def phi_1_5() -> nn.Module:
-    """microsoft/phi-1_5: 24 layers of width 2048."""
+def phi_1_5(layers: int = PHI_LAYERS) -> nn.Module:
+    """microsoft/phi-1_5: 24 layers of width 2048, or the first few of them."""
     config = PhiConfig(  # type: ignore[call-arg]
         hidden_size=2048,
         intermediate_size=8192,
-        num_hidden_layers=24,
+        num_hidden_layers=layers,
         num_attention_heads=32,
         vocab_size=51200,
         partial_rotary_factor=0.5,
