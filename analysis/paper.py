@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
@@ -64,7 +65,8 @@ def make(results: Path) -> Path:
     """Makes results/paper from the records under `results`; returns the report's path."""
     folder = results / "paper"
     folder.mkdir(parents=True, exist_ok=True)
-    studies, missing = _studies(results)
+    lacking = missing(results)
+    studies = {name: load(results / name) for name in STUDIES if name not in lacking}
     compute, parameters = compute_table(), parameter_table()
     compute.to_csv(folder / "compute.csv", index=False)
     parameters.to_csv(folder / "parameters.csv", index=False)
@@ -90,7 +92,7 @@ def make(results: Path) -> Path:
         compute=_shown(compute),
         parameters=_shown(parameters),
         pictures=pictures,
-        missing=missing,
+        missing=lacking,
         findings=findings(control) if control is not None else [],
         rivals=_shown(rivals) if rivals is not None else None,
         control=_shown(control) if control is not None else None,
@@ -101,17 +103,13 @@ def make(results: Path) -> Path:
     return report
 
 
-def _studies(results: Path) -> tuple[dict[str, Study], dict[str, str]]:
-    """The studies that are there, and for each that is not the command that makes it."""
-    found, missing = {}, {}
-    for name in dict.fromkeys(name for name, _, _ in FIGURES):
-        try:
-            found[name] = load(results / name)
-        except AnalysisError as error:
-            if "no results in" not in str(error):
-                raise
-            missing[name] = f"python -m study.sweep {name}"
-    return found, missing
+STUDIES = list(dict.fromkeys(name for name, _, _ in FIGURES))
+
+
+def missing(results: Path) -> dict[str, str]:
+    """The studies that have no records, each with the command that makes it."""
+    absent = [name for name in STUDIES if not (results / name / "runs.parquet").exists()]
+    return {name: f"python -m study.sweep {name}" for name in absent}
 
 
 def decide(studies: dict[str, Study], compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
@@ -178,14 +176,16 @@ def _decades(row: pd.Series) -> str:
     )
 
 
-def _shown(table: pd.DataFrame) -> dict[str, list[list[str]]]:
+def _shown(table: pd.DataFrame) -> dict[str, Any]:
+    """Column names and rows as text."""
+
     def text(value: object) -> str:
         if isinstance(value, float):
             return "" if pd.isna(value) else f"{value:,.4g}"
         return str(value)
 
     rows = [[text(value) for value in row] for row in table.itertuples(index=False)]
-    return {"columns": [[str(column)] for column in table.columns], "rows": rows}
+    return {"columns": list(table.columns), "rows": rows}
 
 
 def main(arguments: list[str]) -> int:
@@ -197,11 +197,11 @@ def main(arguments: list[str]) -> int:
         report = make(results)
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return 2
     claims = pd.read_csv(report.parent / "claims.csv")
     for row in claims[claims["part"].isna()].itertuples():
         print(f"{row.claim}  {row.verdict:15} {row.test}")
-    for name, command in _studies(results)[1].items():
+    for name, command in missing(results).items():
         print(f"no records of {name}: {command}")
     print(f"report: {report} ({time.monotonic() - start:.0f} s)")
     return 0

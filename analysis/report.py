@@ -214,7 +214,7 @@ def main(arguments: list[str]) -> int:
         print(f"report: {draw(Path(chosen.results) / chosen.name)}")
     except AnalysisError as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return 2
     return 0
 
 

@@ -15,16 +15,14 @@ import numpy as np
 import pandas as pd
 
 from study import schema
-from study.errors import UsageError
+from study.errors import UsageError, first_line
 
 METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 TABLES = {"runs": schema.RUNS, "history": schema.HISTORY, "layers": schema.LAYERS}
 
 
 class AnalysisError(UsageError):
-    """What the user can mend, said in one line; commands print it and exit with `exit_code`."""
-
-    exit_code = 2
+    """Tables that are missing or cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +157,7 @@ def _read(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.Da
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        detail = str(error).splitlines()[0]
-        raise AnalysisError(f"{path} cannot be read as a parquet table: {detail}") from None
+        raise AnalysisError(f"{path} cannot be read as a parquet table: {first_line(error)}") from None
     if name == "runs" and "record_version" in table and len(table):
         newest = int(table["record_version"].max())
         if newest > schema.RECORD_VERSION:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from transformers.utils import logging
 
-from study.errors import UsageError
+from study.errors import UsageError, first_line
 
 
 def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs: Any) -> nn.Module:
@@ -39,8 +39,7 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
             **kwargs,
         )
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"task.model={path}: cannot be loaded: {reason}") from None
+        raise UsageError(f"task.model={path}: cannot be loaded: {first_line(error)}") from None
     finally:
         logging.set_verbosity(verbosity)
     broken = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])}

@@ -20,7 +20,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from study import methods, tasks
-from study.errors import UsageError, nearest
+from study.errors import UsageError, first_line, nearest
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 
@@ -101,14 +101,10 @@ def load(sweep: str, overrides: list[str]) -> SweepSettings:
     try:
         settings = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
-        raise UsageError(f"sweep {sweep}: {_first_line(error)}") from None
+        raise UsageError(f"sweep {sweep}: {first_line(error)}") from None
     assert isinstance(settings, SweepSettings)
     _check(settings)
     return settings
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 def _parse(overrides: list[str]) -> list[Override]:
@@ -118,7 +114,7 @@ def _parse(overrides: list[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
-        raise UsageError(f"cannot read the overrides: {_first_line(error)}") from None
+        raise UsageError(f"cannot read the overrides: {first_line(error)}") from None
 
 
 def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
@@ -136,7 +132,7 @@ def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
                 plain = compose(sweep, overrides=[search, f"task={task}/{scale}"])
         config = OmegaConf.merge(OmegaConf.structured(SweepSettings), plain)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(f"sweeps/{sweep}.yaml: {_first_line(error)}") from None
+        raise UsageError(f"sweeps/{sweep}.yaml: {first_line(error)}") from None
     assert isinstance(config, DictConfig)
     config.sweep = sweep
     if OmegaConf.is_missing(config, "name"):
@@ -158,10 +154,8 @@ def _apply(config: DictConfig, override: Override) -> None:
         return
     value = list(override.sweep_iterator()) if override.is_sweep_override() else override.value()
     if key in ("method", "lr"):
-        key, value = (
-            {"method": "methods"}.get(key, key),
-            value if isinstance(value, list) else [value],
-        )
+        key = "methods" if key == "method" else key
+        value = value if isinstance(value, list) else [value]
     elif override.is_sweep_override():
         _check_key(config, key)
         with open_dict(config):
@@ -171,7 +165,7 @@ def _apply(config: DictConfig, override: Override) -> None:
     try:
         OmegaConf.update(config, key, value, force_add=key.startswith("method."))
     except (OmegaConfBaseException, ValueError) as error:
-        raise UsageError(f"{key}={value}: {_first_line(error)}") from None
+        raise UsageError(f"{key}={value}: {first_line(error)}") from None
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:

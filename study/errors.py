@@ -10,6 +10,11 @@ class UsageError(Exception):
     """What is wrong, where, and what would be right, in one line. Commands exit with code 2."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`nearest: a, b`, or all that is known when nothing is near."""
     known = sorted(known)

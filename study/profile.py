@@ -14,9 +14,10 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from study.errors import first_line
 from study.packing import Pack
 from study.tasks import Task
-from study.train import Hyperparameters, Training, autocast, fold
+from study.train import Hyperparameters, Training, backward
 
 WARM_STEPS, TIMED_STEPS = 2, 6
 GIVE_UP = 1.25
@@ -35,7 +36,6 @@ class Profile:
         step_seconds: seconds per run and training step, by pack size (as text, for JSON).
         measure_seconds: seconds per run and evaluation, of a run alone.
         parameters: trained numbers of one run.
-        layers: adapted layers.
     """
 
     unpackable: str
@@ -43,7 +43,6 @@ class Profile:
     step_seconds: dict[str, float]
     measure_seconds: float
     parameters: int
-    layers: int
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -63,14 +62,7 @@ def _gradients(task: Task, model: nn.Module, pack: Pack, rows: list[Tensor]) -> 
     """Gradients, (runs, numbers), of one training batch at the parameters `rows`."""
     for row, value in zip([*pack.adapters, *pack.heads], rows, strict=True):
         row.data = value
-    batch = fold([task.batch(0, 0)] * pack.runs, pack.device)
-    flat = pack.bind()
-    flat.retain_grad()
-    with autocast(task.settings, pack.device):
-        outputs = task.forward(model, batch)
-    task.losses(outputs, batch).unflatten(0, (pack.runs, -1)).mean(1).sum().backward()
-    assert flat.grad is not None
-    return flat.grad
+    return backward(task, model, pack, [task.batch(0, 0)] * pack.runs)[1]
 
 
 def why_unpackable(task: Task, model: nn.Module, config: PeftConfig) -> str:
@@ -101,7 +93,7 @@ def why_unpackable(task: Task, model: nn.Module, config: PeftConfig) -> str:
             if not error < (1e-3 if task.settings.precision == "float32" else 5e-2):
                 return f"gradients trained together differ from those alone by {error:.1g}"
     except Exception as error:
-        return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        return f"{type(error).__name__}: {first_line(error)}"
     return ""
 
 
@@ -116,7 +108,7 @@ def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_si
         UsageError, ValueError, TypeError: from the method, if it does not fit the model.
     """
     alone = Training(task, model, config, [Hyperparameters(lr=1e-3, seed=0)])
-    parameters, layers = alone.pack.parameters, len(alone.pack.adapted_layers())
+    parameters = alone.pack.parameters
     start = time.perf_counter()
     alone.measure()
     measure_seconds = time.perf_counter() - start
@@ -143,4 +135,4 @@ def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_si
     best = min(seconds.values())
     chosen = min(size for size, cost in seconds.items() if cost <= GOOD_ENOUGH * best)
     times_by_size = {str(size): cost for size, cost in seconds.items()}
-    return Profile(reason, chosen, times_by_size, measure_seconds, parameters, layers)
+    return Profile(reason, chosen, times_by_size, measure_seconds, parameters)

@@ -147,8 +147,6 @@ def _check_folder(folder: Path, settings: SweepSettings) -> None:
     for leftover in folder.rglob(".*.tmp"):
         leftover.unlink()
     plan = _read_plan(folder)
-    for path in (folder / "records").glob("*.json"):
-        records.read(path)
     if plan is None:
         return
     before, now = DEFAULTS | plan["settings"]["task"], dataclasses.asdict(settings.task)

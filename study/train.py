@@ -124,6 +124,23 @@ def evaluation_steps(settings: TaskSettings) -> set[int]:
     return {round(settings.steps * (i + 1) / count) for i in range(count)}
 
 
+def backward(task: Task, model: nn.Module, pack: Pack, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """One forward and backward of the runs as they are, each on its own batch.
+
+    Returns:
+        Each run's mean loss, (runs,), and gradient, (runs, trained numbers); the leaves have theirs too.
+    """
+    batch = fold(batches, pack.device)
+    flat = pack.bind()
+    flat.retain_grad()
+    with autocast(task.settings, pack.device):
+        outputs = task.forward(model, batch)
+    losses = task.losses(outputs, batch).unflatten(0, (pack.runs, -1)).mean(1)
+    losses.sum().backward()
+    assert flat.grad is not None
+    return losses.detach(), flat.grad
+
+
 class Training:
     """The runs of one pack in training. Gives `model` back as it was on `close`.
 
@@ -170,19 +187,12 @@ class Training:
     def train_step(self) -> None:
         """One forward, backward and optimizer step of every run that has not diverged."""
         start = time.perf_counter()
-        settings, pack, count = self.task.settings, self.pack, len(self.runs)
+        settings, pack = self.task.settings, self.pack
         by_seed = {run.seed: self.task.batch(run.seed, self.step) for run in self.runs}
-        batch = fold([by_seed[run.seed] for run in self.runs], pack.device)
-        flat = pack.bind()
-        flat.retain_grad()
-        with autocast(settings, pack.device):
-            outputs = self.task.forward(self.model, batch)
-        losses = self.task.losses(outputs, batch).unflatten(0, (count, -1)).mean(1)  # (runs,)
-        losses.sum().backward()
-        assert flat.grad is not None
-        _mark_diverged(self.diverged, self.step, losses, flat.grad)
+        losses, grad = backward(self.task, self.model, pack, [by_seed[run.seed] for run in self.runs])
+        _mark_diverged(self.diverged, self.step, losses, grad)
         if settings.clip is not None:
-            _clip(pack, flat.grad, settings.clip)
+            _clip(pack, grad, settings.clip)
         for run in self.diverged:  # keeps the parameters it had
             for rows in (pack.adapters, pack.heads):
                 if rows:
@@ -191,7 +201,7 @@ class Training:
         pack.project()
         self.optimizer.zero_grad()
         self.schedule.step()
-        self._loss_sum += losses.detach().double()
+        self._loss_sum += losses.double()
         self._losses_summed += 1
         self.step += 1
         self._step_seconds += time.perf_counter() - start

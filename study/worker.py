@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from study import methods, records, tasks
-from study.errors import UsageError
+from study.errors import UsageError, first_line
 from study.plan import PER_RUN, Run, digest
 from study.profile import profile
 from study.tasks import Task
@@ -65,7 +65,7 @@ class Worker:
         except (UsageError, ValueError, TypeError) as error:
             self._loaded = None
             where = "" if isinstance(error, UsageError) else f"method {run.method}: "
-            return {"refused": where + str(error).splitlines()[0]}
+            return {"refused": where + first_line(error)}
 
     def train(self, job: dict[str, Any], emit: Any) -> dict[str, Any]:
         runs = [Run(**run) for run in job["runs"]]
@@ -97,7 +97,7 @@ class Worker:
         except Exception as error:
             traceback.print_exc()
             self._loaded = None  # it may have been left with adapters in it
-            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
             found = [records.failed({**run.columns(), **shared}, reason) for run in runs]
         records.write(Path(job["folder"]), job["pack_id"], found)
         return {"statuses": [record["row"]["status"] for record in found]}

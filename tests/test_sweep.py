@@ -203,7 +203,7 @@ def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_
 def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(
     study_command: Command, tmp_path: Path
 ) -> None:
-    """A worker is made to die over one method's packs by an environment that lacks a module."""
+    """The record of a finished run is replaced by one that says it failed."""
     arguments = [*SMALL, "method=ether", "lr=1e-3", "seeds=1"]
     assert study_command("study.sweep", *arguments).returncode == 0
     (path,) = (tmp_path / "results/small/records").iterdir()

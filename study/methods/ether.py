@@ -22,6 +22,7 @@ from study.methods.multiplicative import (
 )
 
 FEW_VECTORS = 16
+"""Up to this many vectors on a side, thin matrix products are faster than elementwise work."""
 
 
 def random_normals(config: NormalsConfig, width: int) -> Tensor:

@@ -24,7 +24,7 @@ from transformers import (
 
 from study.checkpoints import load_pretrained
 from study.config import TaskSettings
-from study.errors import UsageError
+from study.errors import UsageError, first_line
 from study.tasks import SPLITS, Batch, Task
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "vtab"
@@ -70,7 +70,7 @@ def image_dataset(source: str, model: str) -> tuple[dict[str, Any], list[str]]:
         found = datasets.load_dataset("imagefolder", data_dir=source) if local else None
         found = found or datasets.load_dataset(source)
     except Exception as error:
-        raise UsageError(f"task.data={source}: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"task.data={source}: {first_line(error)}") from None
     features = found["train"].features
     image = next((k for k, v in features.items() if isinstance(v, datasets.Image)), None)
     label = next((k for k, v in features.items() if isinstance(v, datasets.ClassLabel)), None)
