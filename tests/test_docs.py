@@ -73,7 +73,7 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
             run(command, folder, *SMALL_SWEEP)
         elif command.endswith(" analysis.benchmark"):
             run(command, folder, *SMALL_BENCHMARK)
-        elif " analysis.benchmark_energy" in command:
+        elif command.endswith(" analysis.benchmark energy"):
             run(command, folder, "--width", "256")
         elif command.startswith("python "):
             run(command, folder)

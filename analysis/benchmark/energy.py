@@ -1,4 +1,4 @@
-"""`python -m analysis.benchmark_energy`: hyperspherical energy in blocks against all pairs at once.
+"""`python -m analysis.benchmark energy`: hyperspherical energy in blocks against all pairs at once.
 
 A weight of `--width` neurons of as many features (default 4096), each form in a process of its own so
 that its peak memory is its own. Writes results/benchmark/energy.csv.
@@ -46,7 +46,7 @@ def measure(form: str, width: int) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m analysis.benchmark_energy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m analysis.benchmark energy", description=__doc__)
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--results", default="results/benchmark")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         return
     rows = []
     for form in FORMS:
-        command = [sys.executable, "-m", "analysis.benchmark_energy", "--form", form]
+        command = [sys.executable, "-m", "analysis.benchmark", "energy", "--form", form]
         answer = subprocess.run(
             [*command, "--width", str(chosen.width)], check=True, capture_output=True, text=True
         )
@@ -65,7 +65,3 @@ def main(arguments: list[str]) -> None:
     Path(chosen.results).mkdir(parents=True, exist_ok=True)
     table.to_csv(Path(chosen.results) / "energy.csv", index=False)
     print(table.to_string(index=False))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""`python -m analysis.benchmark`: what packing gains, and what a step of each method costs.
+"""`python -m analysis.benchmark packing`: what packing gains, and what a step of each method costs.
 
 Everything is measured side by side in one run of one thread, in turns, so that a machine that slows
 down slows all alike. Leaves CSVs and figures in results/benchmark/ (`--results` for another place):
@@ -124,7 +124,7 @@ def measure_ways(bench: Bench, names: list[str], count: int, processes: int) -> 
                 str(run.seed),
                 *_as_overrides(bench.settings),
             ]
-            command = [sys.executable, "-m", "analysis.benchmark", "--methods", *arguments]
+            command = [sys.executable, "-m", "analysis.benchmark", "packing", "--methods", *arguments]
             subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         alone = (time.perf_counter() - start) / processes
         row = {"method": name, "runs": count, "pack_size": size, "packed": packed / count}
@@ -222,7 +222,7 @@ def draw_sizes(sizes: pd.DataFrame, folder: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.benchmark",
+        prog="python -m analysis.benchmark packing",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -249,7 +249,3 @@ def main(arguments: list[str]) -> None:
     sizes = measure_sizes(chosen.set, names, chosen.runs, chosen.rounds)
     draw_sizes(sizes, folder)
     measure_ways(bench, names, chosen.runs, chosen.processes).to_csv(folder / "ways.csv", index=False)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Measurements of the harness itself, one file each; each leaves CSVs and figures in results/benchmark/."""

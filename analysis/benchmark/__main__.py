@@ -1,0 +1,26 @@
+"""`python -m analysis.benchmark [packing|energy] [options]`; packing by default."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from study.errors import UsageError, nearest
+
+NAMES = ("packing", "energy")
+
+
+def main(arguments: list[str]) -> int:
+    name, *rest = arguments if arguments and not arguments[0].startswith("-") else ["packing", *arguments]
+    try:
+        if name not in NAMES:
+            raise UsageError(f"unknown benchmark {name!r}; {nearest(name, NAMES)}")
+        importlib.import_module(f"analysis.benchmark.{name}").main(rest)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
