@@ -16,9 +16,9 @@ import pandas as pd
 
 from study import schema
 from study.errors import UsageError, first_line
+from study.records import damaged_tables
 
 METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
-TABLES = {"runs": schema.RUNS, "history": schema.HISTORY, "layers": schema.LAYERS}
 
 
 class AnalysisError(UsageError):
@@ -75,7 +75,9 @@ def load(folder: Path) -> Study:
     folder = Path(folder)
     if not folder.is_dir():
         raise AnalysisError(_no_results(folder))
-    tables = {name: _read(folder, name, columns) for name, columns in TABLES.items()}
+    for path in damaged_tables(folder):
+        raise AnalysisError(f"{path} is damaged; run the sweep's command again: it is made anew from records")
+    tables = {name: _read(folder, name, columns) for name, columns in schema.TABLES.items()}
     runs = tables["runs"]
     if runs.empty:
         raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")

@@ -7,7 +7,6 @@ here imports torch, so that `--help` and dry runs answer at once.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from study import methods, tasks
+from study.checks import check, check_number
 from study.errors import UsageError, first_line, nearest
+
+GROUPS = ("task", "scale", "launcher")
+"""Overrides that choose a file under sweeps/."""
+
+FREE = "launcher.additional_parameters."
+"""Keys that are passed on as they are."""
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 
@@ -48,11 +54,24 @@ class TaskSettings:
 
 @dataclass
 class LauncherSettings:
-    """How jobs are run on this machine."""
+    """Where jobs run: this machine (`local`) or a Slurm cluster (`slurm`), one pack per array task."""
 
     name: str = "local"
-    workers: int | None = None  # processes; null: one per core, or one per GPU
     device: str | None = None  # cpu | cuda; null: cuda if there is one
+    workers: int | None = None  # local: processes; null: one per core, or one per GPU
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    gpus_per_node: int | None = None
+    cpus_per_task: int = 1
+    mem_gb: float | None = None
+    timeout_min: int = 240  # a task's time limit; it goes on in another task after that
+    array_parallelism: int = 16  # tasks at a time; packs are cut so that all have something to do
+    max_array: int = 1000  # tasks per array, as far as the cluster allows (MaxArraySize)
+    setup: list[str] = field(default_factory=list)  # shell lines before the task, such as module load
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # sbatch options by their name
 
 
 @dataclass
@@ -69,7 +88,10 @@ class SweepSettings:
     task: TaskSettings = field(default_factory=TaskSettings)
     launcher: LauncherSettings = field(default_factory=LauncherSettings)
     pack_size: int | None = None  # runs trained together; null: found by a probe
+    checkpoint_s: float = 60.0  # seconds between two checkpoints of a pack in training
     results: str = "results"
+    detach: bool = False  # launcher=slurm: submit and return; the same command attaches again
+    prefetch: bool = False  # only load models and data once, so that nodes without internet find them
     dry_run: bool = False
     retry: str | None = None  # `failed`: repeat the runs that failed
     report: bool = True  # draw the learning-rate report at the end
@@ -103,7 +125,12 @@ def load(sweep: str, overrides: list[str]) -> SweepSettings:
     except OmegaConfBaseException as error:
         raise UsageError(f"sweep {sweep}: {first_line(error)}") from None
     assert isinstance(settings, SweepSettings)
-    _check(settings)
+    for method in settings.methods:
+        _checked_method(method)
+    for method, options in settings.method.items():
+        for option in options:
+            _check_option(method, option)
+    check(settings)
     return settings
 
 
@@ -119,17 +146,23 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
     """The YAML of the sweep with the chosen task, over the typed schema."""
-    choice = {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group in ("task", "scale")}
+    choice = {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group in GROUPS}
+    launcher = choice.pop("launcher", None)
     folder = next(f for f in sweep_folders() if (f / f"{sweep}.yaml").exists())
-    search = f"hydra.searchpath=[{SWEEPS.as_uri()}]"
+    chosen = [f"hydra.searchpath=[{SWEEPS.as_uri()}]"]
+    if launcher is not None:
+        _check_launcher(launcher)
+        chosen.append(f"launcher={launcher}")
     try:
         with initialize_config_dir(config_dir=str(folder.resolve()), version_base="1.3"):
-            plain = compose(sweep, overrides=[search])
+            plain = compose(sweep, overrides=chosen)
             if choice:
                 task = choice.get("task", plain.task.name)
                 scale = choice.get("scale", plain.task.scale if "task" not in choice else "mini")
                 _check_task(task, scale)
-                plain = compose(sweep, overrides=[search, f"task={task}/{scale}"])
+                plain = compose(sweep, overrides=[*chosen, f"task={task}/{scale}"])
+        for rate in plain.get("lr", []):
+            check_number("lr", rate)
         config = OmegaConf.merge(OmegaConf.structured(SweepSettings), plain)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(f"sweeps/{sweep}.yaml: {first_line(error)}") from None
@@ -148,22 +181,39 @@ def _check_task(task: str, scale: str) -> None:
         raise UsageError(f"task {task} has no scale {scale!r}; known: {', '.join(scales)}")
 
 
+def launcher_names() -> list[str]:
+    return sorted(
+        {p.stem for folder in sweep_folders() for p in (folder / "launcher").glob("*.yaml")}
+        | {p.stem for p in (SWEEPS / "launcher").glob("*.yaml")}
+    )
+
+
+def _check_launcher(launcher: str) -> None:
+    if launcher not in launcher_names():
+        raise UsageError(f"unknown launcher {launcher!r}; {nearest(launcher, launcher_names())}")
+
+
 def _apply(config: DictConfig, override: Override) -> None:
     key = override.key_or_group
-    if key in ("task", "scale"):
+    if key in GROUPS:
         return
     value = list(override.sweep_iterator()) if override.is_sweep_override() else override.value()
     if key in ("method", "lr"):
         key = "methods" if key == "method" else key
         value = value if isinstance(value, list) else [value]
+        if key == "lr":
+            for rate in value:
+                check_number(key, rate)
     elif override.is_sweep_override():
         _check_key(config, key)
+        if key.startswith(("launcher.", "seeds", "results", "name")):
+            raise UsageError(f"{key} takes one value: it is not an axis of the grid")
         with open_dict(config):
             config.axes[key] = value
         return
     _check_key(config, key)
     try:
-        OmegaConf.update(config, key, value, force_add=key.startswith("method."))
+        OmegaConf.update(config, key, value, force_add=key.startswith(("method.", FREE)))
     except (OmegaConfBaseException, ValueError) as error:
         raise UsageError(f"{key}={value}: {first_line(error)}") from None
 
@@ -172,7 +222,7 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
         inner = None if OmegaConf.is_missing(config, key) else config._get_node(str(key))
-        if isinstance(inner, DictConfig) and key not in ("method", "axes"):
+        if isinstance(inner, DictConfig) and key not in ("method", "axes", "additional_parameters"):
             keys += _keys(inner, f"{prefix}{key!s}.")
         else:
             keys.append(f"{prefix}{key!s}")
@@ -180,6 +230,8 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
 
 
 def _check_key(config: DictConfig, key: str) -> None:
+    if key.startswith(FREE):
+        return
     if key.startswith("method."):
         _, method, *option = key.split(".")
         _check_option(method, ".".join(option))
@@ -197,49 +249,3 @@ def _checked_method(method: str) -> str:
     if method not in methods.names():
         raise UsageError(f"unknown method {method!r}; {nearest(method, methods.names())}")
     return method
-
-
-def _check(s: SweepSettings) -> None:
-    for method in s.methods:
-        _checked_method(method)
-    for method, options in s.method.items():
-        for option in options:
-            _check_option(method, option)
-    axes: dict[str, list[Any]] = {"method": s.methods, "lr": s.lr, **s.axes}
-    for key, values in axes.items():
-        if not values:
-            raise UsageError(f"{key} is empty; give at least one")
-        if repeated := [v for i, v in enumerate(values) if v in values[:i]]:
-            raise UsageError(f"{key} repeats {repeated[0]}; give each value once")
-    for lr in s.lr:
-        if not (math.isfinite(lr) and lr > 0):
-            raise UsageError(f"lr={lr} is not a learning rate; give positive, finite numbers")
-    positive = {
-        "seeds": s.seeds,
-        "task.batch_size": s.task.batch_size,
-        "task.eval_batch_size": s.task.eval_batch_size,
-        "task.evaluations": s.task.evaluations,
-        "pack_size": s.pack_size,
-        "launcher.workers": s.launcher.workers,
-        "task.head_lr": s.task.head_lr,
-        "task.clip": s.task.clip,
-    }
-    for key, number in positive.items():
-        if number is not None and not (math.isfinite(number) and number > 0):
-            raise UsageError(f"{key}={number} must be positive")
-    for key in ("steps", "weight_decay", "warmup_steps", "noise"):
-        number = getattr(s.task, key)
-        if not (math.isfinite(number) and number >= 0):
-            raise UsageError(f"task.{key}={number} must be zero or more")
-    choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "task.precision": (s.task.precision, ("float32", "bfloat16")),
-        "launcher.device": (s.launcher.device, (None, "cpu", "cuda")),
-        "launcher.name": (s.launcher.name, ("local",)),
-        "retry": (s.retry, (None, "failed")),
-    }
-    for key, (value, allowed) in choices.items():
-        if value not in allowed:
-            words = ", ".join(str(a) for a in allowed if a is not None)
-            raise UsageError(f"{key}={value} is not one of: {words}")
-    if Path(s.name).name != s.name or s.name.startswith("."):
-        raise UsageError(f"name={s.name} is not a folder's name; give one without slashes")

@@ -5,8 +5,13 @@ Neurons are the rows of torch's (f, d) weight, the columns of the paper's W.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from study.packing import Pack
 
 CLOSE = 1e-3
 """Squared distance below which |a - b|^2 = 2 - 2 a.b has lost digits and is computed anew."""
@@ -74,3 +79,41 @@ def hyperspherical_energy(
             pairs += len(distinct)
             total += -0.5 * distinct.log().sum() if s == 0 else distinct.pow(-s / 2).sum()
     return (total.item() / pairs if pairs else float("nan")), duplicates
+
+
+class Geometry:
+    """Distances and hyperspherical energy of a pack's layers; the base weights' own is kept."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.base_energy: dict[str, float] = {}
+
+    @torch.no_grad()
+    def measure(self) -> list[list[dict[str, Any]]]:
+        """Per run, the rows of the `layers` table (without run_id) for the parameters bound now."""
+        rows: list[list[dict[str, Any]]] = [[] for _ in range(self.pack.runs)]
+        for name, layer in self.pack.adapted_layers().items():
+            weight, transformed = layer.effective_weights()
+            if name not in self.base_energy:
+                self.base_energy[name] = hyperspherical_energy(weight)[0]
+            distances = frobenius(transformed - weight)
+            sides = {side: distance_to_identity(layer.dense_blocks(side)) for side in layer.sides()}
+            for run, own in enumerate(transformed):
+                energy, duplicates = hyperspherical_energy(own)
+                shared = {
+                    "layer": name,
+                    "weight_distance": distances[run].item(),
+                    "relative_distance": (distances[run] / frobenius(weight)).item(),
+                    "he": energy,
+                    "he_change": energy - self.base_energy[name],
+                    "duplicates": duplicates,
+                }
+                for side, values in (sides or {"weight": torch.full((self.pack.runs,), torch.nan)}).items():
+                    rows[run].append({"side": side, "transform_distance": values[run].item(), **shared})
+        return rows
+
+
+def averages(layers: list[dict[str, Any]]) -> dict[str, float]:
+    """One run's geometry: the mean over layers (and sides) of each figure."""
+    names = ("transform_distance", "weight_distance", "he_change")
+    return {n: sum(row[n] for row in layers) / len(layers) if layers else math.nan for n in names}

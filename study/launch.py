@@ -2,7 +2,7 @@
 
 Workers are separate programs (`study.worker`) in sessions of their own, so that a Ctrl-C in the
 terminal reaches the coordinator alone. Each has one share of the cores, or one GPU. A worker that
-dies is replaced and its job repeated once.
+dies is replaced, and the new one goes on with its job from the last checkpoint, DEATHS times at most.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from study.config import LauncherSettings
+from study.plan import Pack, Run
 
 WORKER_GIB = 1.0
 """Main memory that one worker needs with a small model."""
+DEATHS = 3
+GRACE_S = 8.0
+"""How long workers that are asked to stop may take to save what they train."""
 
 Job = dict[str, Any]
 Answer = dict[str, Any]
@@ -47,6 +52,32 @@ def threads_per_worker(workers: int) -> int:
     return max(1, cores() // workers)
 
 
+def worker_environment(threads: int, device: str | None, code: Path) -> dict[str, str]:
+    """What a worker is told through its environment, wherever it runs.
+
+    Args:
+        code: folder that holds the package `study`.
+    """
+    own = {
+        "OMP_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    hub = {key: os.environ[key] for key in ("HF_HOME", "HF_HUB_OFFLINE") if key in os.environ}
+    return own | hub | ({"STUDY_DEVICE": device} if device else {})
+
+
+def out_of_memory_kills() -> int:
+    """How many processes this machine's kernel has killed for want of memory."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 def worker_count(settings: LauncherSettings, most: int) -> int:
     """Workers that pay off: one per GPU, else one per core as far as memory goes, at most `most`."""
     if settings.workers is not None:
@@ -55,6 +86,24 @@ def worker_count(settings: LauncherSettings, most: int) -> int:
         return min(len(gpus()), most)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return max(1, min(cores(), most, int(memory / WORKER_GIB)))
+
+
+def halves(job: Job) -> list[Job]:
+    """A `train` job that ran out of memory as two of half the size; none if it cannot be halved (again)."""
+    runs = job["runs"]
+    if job.get("halved") or len(runs) < 2:
+        return []
+    middle = len(runs) // 2
+    return [
+        {
+            **job,
+            "runs": part,
+            "pack_id": Pack(tuple(Run(**run) for run in part)).pack_id,
+            "seconds": job["seconds"] / 2,
+            "halved": True,
+        }
+        for part in (runs[:middle], runs[middle:])
+    ]
 
 
 class _Process:
@@ -111,40 +160,45 @@ class Pool:
         self.processes: list[_Process] = []
 
     def environment(self, index: int) -> dict[str, str]:
-        own = {
-            "OMP_NUM_THREADS": str(self.threads),
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
-        if self.settings.device:
-            own["STUDY_DEVICE"] = self.settings.device
+        own = worker_environment(self.threads, self.settings.device, Path(__file__).parent.parent)
         if self.settings.device != "cpu" and (devices := gpus()):
             own["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        root = str(Path(__file__).parent.parent)
-        path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        return os.environ | own | {"PYTHONPATH": os.pathsep.join(path)}
+        return os.environ | own
 
     def __enter__(self) -> Pool:
         self.logs.mkdir(parents=True, exist_ok=True)
         self.processes = [_Process(index, self) for index in range(self.workers)]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                self._let_save()
+        finally:
+            for worker in self.processes:
+                if worker.process.poll() is None:
+                    os.killpg(worker.process.pid, signal.SIGKILL)
+            for worker in self.processes:
+                worker.process.wait()
+
+    def _let_save(self) -> None:
+        """Asks the workers to stop and waits until they have, or until a second interrupt."""
         for worker in self.processes:
             if worker.process.poll() is None:
-                os.killpg(worker.process.pid, signal.SIGKILL)
-        for worker in self.processes:
-            worker.process.wait()
+                worker.process.terminate()
+        deadline = time.monotonic() + GRACE_S
+        while any(w.process.poll() is None for w in self.processes) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def do(self, jobs: list[Job]) -> Iterator[tuple[Job, Answer]]:
         """Does the jobs in their order as workers come free; yields their answers as they come.
 
-        Every job gets exactly one answer with the event `done` or, if two workers died over it,
-        `died`; others, such as `step`, may come before.
+        Every job gets exactly one answer: its worker's, with the event `done`, or `died` with the
+        exit code, if DEATHS workers died over it or the kernel killed one for want of memory.
         """
         waiting = list(reversed(jobs))
         deaths: dict[int, int] = {}
+        kills = out_of_memory_kills()
         open_jobs = len(jobs)
         for worker in self.processes:
             if waiting:
@@ -156,15 +210,16 @@ class Pool:
                 replacement = _Process(worker.index, self)
                 self.processes[worker.index] = replacement
                 worker, worker.job = replacement, None
+                for_memory = answer["code"] == -signal.SIGKILL and out_of_memory_kills() > kills
+                kills = out_of_memory_kills()
                 if job is not None:
                     deaths[id(job)] = deaths.get(id(job), 0) + 1
-                    if deaths[id(job)] < 2:
+                    if deaths[id(job)] < DEATHS and not for_memory:
                         worker.give(job)
                         continue
             if job is not None:
-                if answer["event"] in ("done", "died"):
-                    open_jobs -= 1
-                    worker.job = None
+                open_jobs -= 1
+                worker.job = None
                 yield job, answer
             if worker.job is None and waiting:
                 worker.give(waiting.pop())

@@ -29,15 +29,37 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            try:
-                holder = json.loads(os.pread(file, 4096, 0))
-                who = f"process {holder['pid']} on {holder['host']}"
-            except (ValueError, KeyError):
-                who = "another process"
+            who = _holder(file) or "another process"
             raise UsageError(f"{folder} is being worked on by {who}; wait for it, or end it") from None
+        if (before := _holder(file)) and before.endswith(f" on {socket.gethostname()}"):
+            print(f"{before} ended without letting go of {folder}; going on from what it left", flush=True)
         os.ftruncate(file, 0)
         os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         yield
         os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+def holder(folder: Path) -> str:
+    """Who works on the folder (`process 1 on host`), empty if nobody does."""
+    try:
+        file = os.open(folder / "lock", os.O_RDWR)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return ""
+    except OSError:
+        return _holder(file) or "another process"
+    finally:
+        os.close(file)
+
+
+def _holder(file: int) -> str:
+    """Who is written in the lock file: it may be dead."""
+    try:
+        written = json.loads(os.pread(file, 4096, 0))
+        return f"process {written['pid']} on {written['host']}"
+    except (ValueError, KeyError, TypeError):
+        return ""

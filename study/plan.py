@@ -11,6 +11,7 @@ import heapq
 import itertools
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from omegaconf import MISSING
@@ -53,12 +54,12 @@ class Run:
     lr: float
     seed: int
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Hash of the canonical, resolved configuration."""
         return digest([canonical(self.task), self.method, self.options, self.lr, self.seed])
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """Runs of one variant can share a pack: same task, method and options."""
         task = {key: value for key, value in canonical(self.task).items() if key not in PER_RUN}

@@ -26,6 +26,13 @@ GOOD_ENOUGH = 1.05
 """The smallest pack whose cost is within this factor of the best is taken: it spreads better."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """On the device or in main memory; torch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 @dataclass
 class Profile:
     """Answers for one method, with its options, on one task.
@@ -119,7 +126,7 @@ def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_si
     for size in sizes:
         hyperparameters = [Hyperparameters(lr=1e-3, seed=run // 9) for run in range(size)]
         training = Training(task, model, config, hyperparameters)
-        times = []
+        times: list[float] = []
         try:
             for _ in range(WARM_STEPS + TIMED_STEPS):
                 start = time.perf_counter()
@@ -127,6 +134,10 @@ def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_si
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 times.append(time.perf_counter() - start)
+        except Exception as error:
+            if not (seconds and is_out_of_memory(error)):
+                raise
+            break  # smaller packs fit
         finally:
             training.close()
         seconds[size] = min(times[WARM_STEPS:]) / size  # the least disturbed

@@ -7,20 +7,25 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
-from study import records
 from study.config import SweepSettings
 from study.errors import UsageError
+from study.files import write_atomically
 from study.launch import Pool, cores, gpus
 from study.plan import Profile, Run, digest
 from study.provenance import provenance
+from study.slurm import Queue
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 
 
 def cache_file(variant: str, runs: int, settings: SweepSettings, threads: int) -> Path:
     """Where this machine's profile of a variant of `runs` runs is kept, measured or not."""
-    machine = [platform.node(), platform.machine(), cores(), threads, gpus(), settings.launcher.device]
+    own = settings.launcher
+    machine: list[Any] = [platform.node(), platform.machine(), cores(), threads, gpus(), own.device]
+    if own.name == "slurm":
+        machine = [own.name, own.partition, own.constraint, own.gpus_per_node, threads, own.device]
     key = digest([variant, runs, settings.pack_size, machine, provenance()["versions"]])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "ether-study" / "profiles" / f"{key}.json"
@@ -40,7 +45,7 @@ def of_reference_machine() -> dict[str, Profile]:
     return found
 
 
-def measured(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool) -> dict[str, Profile]:
+def measured(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool | Queue) -> dict[str, Profile]:
     """Each variant's profile, kept from before or measured now in the pool.
 
     Raises:
@@ -59,18 +64,20 @@ def measured(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool) 
         if variant not in found
     ]
     if jobs:
-        print(f"measuring {len(jobs)} methods on this machine ...", flush=True)
+        where = "the cluster" if settings.launcher.name == "slurm" else "this machine"
+        print(f"measuring {len(jobs)} methods on {where} ...", flush=True)
     refused = []
     for job, answer in pool.do(jobs):
-        if answer["event"] == "died":
-            raise UsageError(f"a worker ended with code {answer['code']}; see {pool.logs}")
+        if answer["event"] != "done":
+            cause = answer.get("cause") or f"its worker ended with code {answer['code']}; see logs/"
+            raise UsageError(f"measuring {Run(**job['run']).title}: {cause}")
         if "refused" in answer:
             refused.append(answer["refused"])
             continue
         variant = job["variant"]
         found[variant] = answer["profile"]
         path = cache_file(variant, job["runs"], settings, pool.threads)
-        records.write_atomically(path, json.dumps(answer["profile"]).encode())
+        write_atomically(path, json.dumps(answer["profile"]).encode())
     if refused:
         raise UsageError(min(refused))
     return found

@@ -8,7 +8,7 @@ Beside the columns below, `runs` has one `method.<name>.<option>` column per met
 (empty for the other methods' runs) and one `task.<setting>` column per task setting.
 """
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 RUNS: dict[str, tuple[str, str]] = {
     "run_id": ("string", "hash of the run's canonical, resolved configuration"),
@@ -46,6 +46,8 @@ RUNS: dict[str, tuple[str, str]] = {
     "step_seconds": ("float64", "this run's share of one training step of its pack"),
     "pack_size": ("int64", "runs trained together"),
     "pack_id": ("string", "hash of the run_ids trained together"),
+    "attempt": ("int64", "how often its pack was begun until it was done; 1 if undisturbed"),
+    "halved": ("bool", "its pack ran out of memory and was cut in two"),
     "device": ("string", "cpu, or the GPU's name"),
     "versions": ("string", "study, torch, transformers, peft, python"),
     "git_sha": ("string", "commit of the checkout, empty outside one"),
@@ -77,5 +79,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     "duplicates": ("int64", "pairs of neurons of W' in the same direction, left out of HE"),
 }
 
-TIMINGS = ("seconds", "step_seconds")
+TABLES = {"runs": RUNS, "history": HISTORY, "layers": LAYERS}
+
+CIRCUMSTANCES = ("seconds", "step_seconds", "attempt")
 """The only columns in which two runs of one command on one machine may differ."""

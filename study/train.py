@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +13,9 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from study.checkpoints import Attempt, State
 from study.config import TaskSettings
-from study.geometry import distance_to_identity, frobenius, hyperspherical_energy
+from study.geometry import Geometry, averages
 from study.packing import Pack
 from study.tasks import Batch, Task
 
@@ -78,44 +79,6 @@ def evaluate(task: Task, model: nn.Module, split: str, runs: int = 1) -> tuple[l
     return scores, torch.cat(losses, 1).mean(1).tolist()
 
 
-class Geometry:
-    """Distances and hyperspherical energy of a pack's layers; the base weights' own is kept."""
-
-    def __init__(self, pack: Pack) -> None:
-        self.pack = pack
-        self.base_energy: dict[str, float] = {}
-
-    @torch.no_grad()
-    def measure(self) -> list[list[dict[str, Any]]]:
-        """Per run, the rows of the `layers` table (without run_id) for the parameters bound now."""
-        rows: list[list[dict[str, Any]]] = [[] for _ in range(self.pack.runs)]
-        for name, layer in self.pack.adapted_layers().items():
-            weight, transformed = layer.effective_weights()
-            if name not in self.base_energy:
-                self.base_energy[name] = hyperspherical_energy(weight)[0]
-            distances = frobenius(transformed - weight)
-            sides = {side: distance_to_identity(layer.dense_blocks(side)) for side in layer.sides()}
-            for run, own in enumerate(transformed):
-                energy, duplicates = hyperspherical_energy(own)
-                shared = {
-                    "layer": name,
-                    "weight_distance": distances[run].item(),
-                    "relative_distance": (distances[run] / frobenius(weight)).item(),
-                    "he": energy,
-                    "he_change": energy - self.base_energy[name],
-                    "duplicates": duplicates,
-                }
-                for side, values in (sides or {"weight": torch.full((self.pack.runs,), torch.nan)}).items():
-                    rows[run].append({"side": side, "transform_distance": values[run].item(), **shared})
-        return rows
-
-
-def averages(layers: list[dict[str, Any]]) -> dict[str, float]:
-    """One run's geometry: the mean over layers (and sides) of each figure."""
-    names = ("transform_distance", "weight_distance", "he_change")
-    return {n: sum(row[n] for row in layers) / len(layers) if layers else math.nan for n in names}
-
-
 def evaluation_steps(settings: TaskSettings) -> set[int]:
     """The numbers of finished steps after which runs are measured; the last is among them."""
     count = min(settings.evaluations, settings.steps)
@@ -154,6 +117,7 @@ class Training:
         self, task: Task, model: nn.Module, config: PeftConfig, runs: Sequence[Hyperparameters]
     ) -> None:
         self.task, self.model, self.runs = task, model, runs
+        torch.manual_seed(runs[0].seed)  # for dropout: the same wherever and whenever the pack trains
         self.pack = Pack(model, config, [run.seed for run in runs])
         self.geometry = Geometry(self.pack)
         settings = task.settings
@@ -270,6 +234,56 @@ class Training:
             }
         return self.outcomes
 
+    def state(self) -> State:
+        """All that a later process needs to go on bit for bit; the data's position is the step."""
+        tensors = {"loss_sum": self._loss_sum, "random": torch.get_rng_state()}
+        if self.pack.device.type == "cuda":
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.pack.device)
+        for name, row in self._rows():
+            tensors[name] = row.detach()
+            for key, value in self.optimizer.state.get(row, {}).items():
+                tensors[f"{name}.{key}"] = value
+        facts = {
+            "step": self.step,
+            "diverged": [[run, *found] for run, found in self.diverged.items()],
+            "losses_summed": self._losses_summed,
+            "first_lengths": self._first_lengths,
+            "seconds": time.perf_counter() - self._began,
+            "step_seconds": self._step_seconds,
+            "histories": [outcome.history for outcome in self.outcomes],
+            "layers": [outcome.layers for outcome in self.outcomes],
+        }
+        return tensors, facts
+
+    def restore(self, state: State) -> None:
+        """Goes on from what `state` gave, of the same runs."""
+        tensors, facts = state
+        torch.set_rng_state(tensors["random"])
+        if "random_cuda" in tensors and self.pack.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random_cuda"], self.pack.device)
+        self._loss_sum.copy_(tensors["loss_sum"])
+        for name, row in self._rows():
+            row.data.copy_(tensors[name])
+            own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            if own:
+                self.optimizer.state[row] = {key: value.to(row.device) for key, value in own.items()}
+        self.step, self._losses_summed = facts["step"], facts["losses_summed"]
+        self.diverged = {run: (step, reason) for run, step, reason in facts["diverged"]}
+        self._first_lengths = facts["first_lengths"]
+        self._began -= facts["seconds"]
+        self._step_seconds = facts["step_seconds"]
+        for outcome, history, layers in zip(self.outcomes, facts["histories"], facts["layers"], strict=True):
+            outcome.history, outcome.layers = history, layers
+        self.schedule.last_epoch = self.step
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_lr(), strict=True):
+            group["lr"] = rate
+
+    def _rows(self) -> Iterator[tuple[str, Tensor]]:
+        """Every trained row under a name of its own."""
+        for kind, rows in (("adapter", self.pack.adapters), ("head", self.pack.heads)):
+            for run, row in enumerate(rows):
+                yield f"{kind}-{run}", row
+
     def close(self) -> None:
         self.pack.close()
 
@@ -280,23 +294,33 @@ def train(
     config: PeftConfig,
     runs: Sequence[Hyperparameters],
     base_scores: dict[str, float],
-    progress: Callable[[int], None] = lambda step: None,
+    attempt: Attempt | None = None,
 ) -> list[Outcome]:
     """Trains the runs together on the frozen `model` from start to end and measures them.
 
     Args:
         base_scores: primary metric of the untouched base model per split, for the records.
-        progress: called with the number of finished steps at every evaluation.
+        attempt: where checkpoints are kept and found, and what can stop the training.
+
+    Raises:
+        Stopped, Superseded, CannotWrite: from `attempt`.
     """
     due = evaluation_steps(task.settings)
     training = Training(task, model, config, runs)
     try:
-        training.measure()
+        saved = attempt.load() if attempt else None
+        if saved:
+            training.restore(saved)
+        else:
+            training.measure()
         while training.step < task.settings.steps:
             training.train_step()
             if training.step in due:
                 training.measure()
-                progress(training.step)
+            if attempt:
+                attempt.keep(training.step, training.state)
+        with torch.no_grad():
+            training.pack.bind()
         return training.finish(base_scores)
     finally:
         training.close()

@@ -6,6 +6,7 @@ It is an index: written anew from records as a whole, by the coordinator alone.
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,10 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder.resolve() / FILE
-    temporary = path.with_name(f".{FILE}.tmp")
-    temporary.unlink(missing_ok=True)
+    making = folder.resolve() / ".optuna.tmp"  # of its own, so that no dead process's lock is in it
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    temporary = making / FILE
     finished = runs[runs.status != "failed"]
     higher = bool(finished.higher_is_better.iloc[0]) if len(finished) else True
     study = optuna.create_study(
@@ -68,6 +71,7 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
         )
     study.add_trials(trials)
     temporary.replace(path)
+    shutil.rmtree(making)
     optuna.logging.set_verbosity(verbosity)
     return path
 

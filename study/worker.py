@@ -1,18 +1,22 @@
-"""One worker process: takes jobs as JSON lines on stdin, does them, answers as JSON lines.
+"""One worker: does jobs, leaves records. As a process of its own, it takes jobs as JSON lines on stdin.
 
-Jobs are `profile` (measure a method on a task) and `train` (a pack of runs). Answers go to the file
-descriptor given as the only argument, so that nothing a library prints can disturb them. When stdin
-closes, because the coordinator ended or was killed, the process ends at once.
+Jobs are `profile` (measure a method on a task), `train` (a pack of runs) and `fetch` (load model and
+data once, so that they are in the cache). Answers go to the file descriptor given as the only
+argument, so that nothing a library prints can disturb them. When stdin closes, because the
+coordinator ended or was killed, the process ends at once; on SIGTERM it saves what it trains first.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,12 @@ import torch
 from torch import nn
 
 from study import methods, records, tasks
+from study.checkpoints import Attempt, Stopped, Superseded
 from study.errors import UsageError, first_line
+from study.files import CannotWrite
+from study.launch import halves
 from study.plan import PER_RUN, Run, digest
-from study.profile import profile
+from study.profile import is_out_of_memory, profile
 from study.tasks import Task
 from study.train import Hyperparameters, evaluate, train
 
@@ -31,10 +38,14 @@ Base = tuple[Task, nn.Module, dict[str, float]]
 
 
 class Worker:
-    """Does jobs one after the other and keeps the base model of the last one loaded."""
+    """Does jobs one after the other and keeps the base model of the last one loaded.
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    Args:
+        stop: asked after every training step; once it is true, `do` saves and raises `Stopped`.
+    """
+
+    def __init__(self, device: torch.device, stop: Callable[[], bool]) -> None:
+        self.device, self.stop = device, stop
         self._loaded: tuple[str, Base] | None = None
 
     def base(self, run: Run) -> Base:
@@ -67,10 +78,47 @@ class Worker:
             where = "" if isinstance(error, UsageError) else f"method {run.method}: "
             return {"refused": where + first_line(error)}
 
-    def train(self, job: dict[str, Any], emit: Any) -> dict[str, Any]:
-        runs = [Run(**run) for run in job["runs"]]
+    def fetch(self, job: dict[str, Any]) -> dict[str, Any]:
+        try:
+            tasks.load(Run(**job["run"]).task_settings()).model()
+        except UsageError as error:
+            return {"refused": str(error)}
+        return {}
+
+    def train(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Trains a pack and writes its records; answers with their statuses.
+
+        A pack that does not fit in memory is cut in two once, and each half leaves its own records.
+
+        Raises:
+            Stopped: when asked to stop, after saving.
+        """
+        runs, folder = [Run(**run) for run in job["runs"]], Path(job["folder"])
+        if found := records.read_statuses(folder, job["pack_id"]):
+            return {"statuses": found}  # another attempt finished it
+        try:
+            attempt = Attempt(folder, job["pack_id"], job["checkpoint_s"], self.stop)
+            outcome = self._records(runs, job, attempt)
+            if outcome is None:
+                attempt.close()
+                answers = [self.train(half) for half in halves(job)]
+                failed = next((answer for answer in answers if "error" in answer), None)
+                return failed or {"statuses": [s for answer in answers for s in answer["statuses"]]}
+            if not records.write(folder, job["pack_id"], outcome):
+                print("the records of another attempt were there first", flush=True)
+            attempt.close()
+        except Superseded:
+            print("a later attempt has this pack", flush=True)
+        except CannotWrite as error:
+            return {"error": str(error)}
+        return {"statuses": records.read_statuses(folder, job["pack_id"])}
+
+    def _records(self, runs: list[Run], job: dict[str, Any], attempt: Attempt) -> list[records.Record] | None:
+        """What the runs leave; None if they are to be tried again in halves."""
         shared = job["columns"] | {
             "pack_id": job["pack_id"],
+            "attempt": attempt.number,
+            "halved": job.get("halved", False),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         }
         try:
@@ -78,15 +126,9 @@ class Worker:
             hyperparameters = [
                 Hyperparameters(r.lr, r.seed, r.task["weight_decay"], r.task["noise"]) for r in runs
             ]
-            outcomes = train(
-                task,
-                model,
-                self.config(runs[0], task),
-                hyperparameters,
-                scores,
-                lambda step: emit({"event": "step", "step": step}),
-            )
-            found: list[records.Record] = [
+            config = self.config(runs[0], task)
+            outcomes = train(task, model, config, hyperparameters, scores, attempt)
+            return [
                 {
                     "row": {**run.columns(), **outcome.row, **shared},
                     "history": outcome.history,
@@ -94,13 +136,23 @@ class Worker:
                 }
                 for run, outcome in zip(runs, outcomes, strict=True)
             ]
+        except (Stopped, Superseded, CannotWrite):
+            self._loaded = None  # the attempt ended between a step and the next
+            raise
         except Exception as error:
             traceback.print_exc()
-            self._loaded = None  # it may have been left with adapters in it
             reason = f"{type(error).__name__}: {first_line(error)}"
-            found = [records.failed({**run.columns(), **shared}, reason) for run in runs]
-        records.write(Path(job["folder"]), job["pack_id"], found)
-        return {"statuses": [record["row"]["status"] for record in found]}
+            out_of_memory = is_out_of_memory(error)
+        self._loaded = None  # it may have been left with adapters in it
+        if out_of_memory:
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            reason = f"out of memory in a pack of {len(runs)} ({reason})"
+            if halves(job):
+                print(reason, flush=True)
+                return None
+        return [records.failed({**run.columns(), **shared}, reason) for run in runs]
 
 
 def _jobs() -> queue.Queue[dict[str, Any]]:
@@ -118,18 +170,32 @@ def _jobs() -> queue.Queue[dict[str, Any]]:
 
 def main() -> None:
     answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    asked_to_stop = threading.Event()
+    training = threading.Event()
 
-    def emit(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
+    def stop(*_: Any) -> None:
+        asked_to_stop.set()
+        if not training.is_set():
+            os._exit(143)
 
+    signal.signal(signal.SIGTERM, stop)
     arrived = _jobs()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    wanted = os.environ.get("STUDY_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    worker = Worker(torch.device(wanted))
+    worker = Worker(device(), asked_to_stop.is_set)
     while True:
         job = arrived.get()
-        answer = worker.profile(job) if job["kind"] == "profile" else worker.train(job, emit)
-        emit({"event": "done", **answer})
+        if job["kind"] == "train":
+            training.set()
+        try:
+            answer = getattr(worker, job["kind"])(job)
+        except Stopped:
+            os._exit(143)
+        training.clear()
+        answers.write(json.dumps({"event": "done", **answer}) + "\n")
+
+
+def device() -> torch.device:
+    return torch.device(os.environ.get("STUDY_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 if __name__ == "__main__":

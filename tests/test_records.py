@@ -13,6 +13,7 @@ import pytest
 from study import records
 from study.config import load
 from study.errors import UsageError
+from study.files import CannotWrite, write_atomically
 from study.lock import locked
 from study.plan import Pack, best_pack_sizes, by_variant, makespan, plan_packs, plan_runs
 from study.schema import HISTORY, LAYERS, RECORD_VERSION, RUNS
@@ -32,10 +33,14 @@ def record(run_id: str, status: str = "ok", valid: float = 0.5) -> records.Recor
     }
 
 
+def by_id(folder: Path) -> dict[str, records.Record]:
+    return {record["row"]["run_id"]: record for record in records.read_all(folder)}
+
+
 def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     records.write(tmp_path, "p", [record("a", valid=value), record("b", valid=math.inf)])
-    found = records.read_all(tmp_path)
+    found = by_id(tmp_path)
     assert found["a"]["row"]["valid"] == value and found["b"]["row"]["valid"] == math.inf
     assert math.isnan(found["a"]["history"][0]["train_loss"])
 
@@ -43,7 +48,7 @@ def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
 def test_a_late_writer_is_refused(tmp_path: Path) -> None:
     assert records.write(tmp_path, "p", [record("a", valid=0.1)])
     assert not records.write(tmp_path, "p", [record("a", valid=0.2)])
-    assert records.read_all(tmp_path)["a"]["row"]["valid"] == 0.1
+    assert by_id(tmp_path)["a"]["row"]["valid"] == 0.1
     assert [p.name for p in (tmp_path / "records").iterdir()] == ["p.json"]
 
 
@@ -54,8 +59,9 @@ def test_a_damaged_file_is_set_aside_and_its_runs_are_missing(tmp_path: Path) ->
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert records.read_all(tmp_path).keys() == {"b"}
-    assert (tmp_path / "records" / "p.damaged").exists()
+    assert by_id(tmp_path).keys() == {"b"}
+    records.set_damaged_aside(tmp_path)
+    assert (tmp_path / "records" / "p.json.damaged").exists()
     assert records.write(tmp_path, "p", [record("a")])
 
 
@@ -63,14 +69,14 @@ def test_a_finished_record_goes_before_a_failed_one(tmp_path: Path) -> None:
     records.write(tmp_path, "p", [record("a", "failed")])
     records.write(tmp_path, "q", [record("a", "diverged")])
     records.write(tmp_path, "r", [record("a", "failed")])
-    assert records.read_all(tmp_path)["a"]["row"]["status"] == "diverged"
+    assert by_id(tmp_path)["a"]["row"]["status"] == "diverged"
 
 
 def test_retrying_sets_failures_aside_and_keeps_what_finished(tmp_path: Path) -> None:
     records.write(tmp_path, "p", [record("a", "failed")])
     records.write(tmp_path, "q", [record("b")])
     records.set_aside_failures(tmp_path)
-    assert records.read_all(tmp_path).keys() == {"b"}
+    assert by_id(tmp_path).keys() == {"b"}
 
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -80,10 +86,10 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    records.write_atomically(path, b"before")
+    write_atomically(path, b"before")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(OSError, match="No space left"):
-        records.write_atomically(path, b"after")
+    with pytest.raises(CannotWrite, match="cannot write .*file: No space left"):
+        write_atomically(path, b"after")
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
 
 

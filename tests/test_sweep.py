@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from study.launch import LauncherSettings, Pool
-from study.schema import TIMINGS
+from study.schema import CIRCUMSTANCES
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = [
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def table(folder: Path, name: str = "runs") -> pd.DataFrame:
-    return pd.read_parquet(folder / f"{name}.parquet").drop(columns=list(TIMINGS), errors="ignore")
+    return pd.read_parquet(folder / f"{name}.parquet").drop(columns=list(CIRCUMSTANCES), errors="ignore")
 
 
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:

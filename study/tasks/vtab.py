@@ -22,9 +22,9 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from study.checkpoints import load_pretrained
 from study.config import TaskSettings
 from study.errors import UsageError, first_line
+from study.pretrained import load_pretrained
 from study.tasks import SPLITS, Batch, Task
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "vtab"

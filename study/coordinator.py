@@ -1,0 +1,275 @@
+"""From settings to records: plans a study, has what is missing done, keeps the folder in order.
+
+It alone plans, launches and collects, one at a time per folder. It does not import torch; workers do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from study import profiles, records
+from study.config import SweepSettings
+from study.errors import UsageError
+from study.files import CannotWrite, write_atomically
+from study.launch import Answer, Job, Pool, halves, threads_per_worker, worker_count
+from study.plan import (
+    DEFAULTS,
+    Pack,
+    Profile,
+    Run,
+    best_pack_sizes,
+    by_variant,
+    describe_packs,
+    pack_seconds,
+    plan_packs,
+    plan_runs,
+)
+from study.provenance import provenance
+from study.schema import RECORD_VERSION
+from study.slurm import Queue
+
+PREFETCHED = "prefetched"
+"""A file in the study's folder: models and data are in the cache, workers need no internet."""
+
+
+# The folder -----------------------------------------------------------------------------------
+
+
+def tidy_folder(folder: Path, settings: SweepSettings) -> None:
+    """Removes what a killed process left half done; sets damaged files aside.
+
+    Raises:
+        UsageError: if the folder holds another study, or results of a newer version.
+    """
+    for leftover in folder.rglob(".*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    records.set_damaged_aside(folder)
+    plan = read_plan(folder)
+    if plan is None:
+        return
+    before, now = DEFAULTS | plan["settings"]["task"], dataclasses.asdict(settings.task)
+    for key, value in before.items():
+        if now.get(key) != value and f"task.{key}" not in settings.axes:
+            raise UsageError(
+                f"{folder} holds runs with task.{key}={value}, not {now.get(key)}; give another name="
+            )
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """plan.json: settings, profiles, and of every pack its run_ids, title and estimated seconds; or None.
+
+    Raises:
+        UsageError: if it cannot be read, or a newer version wrote it.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        return None
+    try:
+        plan = json.loads(path.read_text())
+        version = plan["record_version"]
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is damaged; delete it: the same command plans anew") from None
+    records.check_version(path, version)
+    return plan
+
+
+def _write_plan(
+    folder: Path, settings: SweepSettings, packs: list[Pack], found: dict[str, Profile], workers: int
+) -> None:
+    plan = {
+        "record_version": RECORD_VERSION,
+        "settings": dataclasses.asdict(settings),
+        "profiles": found,
+        "packs": [[run.run_id for run in pack.runs] for pack in packs],
+        "titles": [pack.runs[0].title for pack in packs],
+        "seconds": [pack_seconds(pack, found) for pack in packs],
+        "workers": workers,
+    }
+    content = json.dumps(plan, indent=1, allow_nan=False).encode()
+    write_atomically(folder / "plan.json", content)
+
+
+# Running --------------------------------------------------------------------------------------
+
+
+def launcher(folder: Path, settings: SweepSettings, runs: int) -> Pool | Queue:
+    if (folder / PREFETCHED).exists():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if settings.launcher.name == "slurm":
+        return Queue(settings.launcher, folder, settings.detach)
+    return Pool(settings.launcher, worker_count(settings.launcher, runs), folder / "logs")
+
+
+def prefetch(folder: Path, settings: SweepSettings, runs: list[Run]) -> None:
+    """Loads every model and data set of the runs once, on this machine.
+
+    Raises:
+        UsageError: if one cannot be loaded.
+    """
+    sources = {(run.task["model"], run.task["data"]): run for run in runs}
+    jobs: list[Job] = [{"kind": "fetch", "run": dataclasses.asdict(run)} for run in sources.values()]
+    with Pool(dataclasses.replace(settings.launcher, device="cpu"), 1, folder / "logs") as pool:
+        for job, answer in pool.do(jobs):
+            source = {key: job["run"]["task"][key] for key in ("model", "data")}
+            if answer["event"] == "died" or "refused" in answer:
+                raise UsageError(answer.get("refused") or f"loading {source} failed; see {pool.logs}")
+            print(f"in the cache: model {source['model']}, data {source['data']}", flush=True)
+    write_atomically(folder / PREFETCHED, b"")
+
+
+def run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> int:
+    """Trains what has no record yet; returns how many runs were lost, to be done by the next call.
+
+    Raises:
+        UsageError: before any training, if a method does not fit the model, or Slurm refuses the jobs.
+        CannotWrite: if the disk is full.
+        Detached: if everything is submitted to Slurm and nobody is to wait.
+    """
+    finished = records.statuses(folder).keys() & {run.run_id for run in runs}
+    if len(finished) == len(runs):
+        return 0
+    progress = Progress(len(runs), len(finished))
+    with launcher(folder, settings, len(runs)) as pool:
+        packs, found = _plan(folder, settings, runs, pool)
+        _write_plan(folder, settings, packs, found, pool.workers)
+        print(describe_packs(runs, packs, found, pool.workers), flush=True)
+        jobs = _jobs(folder, settings, _missing_packs(packs, set(finished)), found)
+        with progress:
+            while jobs:  # a second time for the halves of packs that did not fit in memory
+                answered = pool.do(jobs)
+                jobs = []
+                for job, answer in answered:
+                    jobs += _settle(job, answer, progress)
+    return progress.lost
+
+
+def _jobs(folder: Path, settings: SweepSettings, packs: list[Pack], found: dict[str, Profile]) -> list[Job]:
+    """What the launcher is given, the longest first, so that all end together."""
+    columns = {"sweep": settings.sweep, "record_version": RECORD_VERSION, **provenance()}
+    jobs: list[Job] = [
+        {
+            "kind": "train",
+            "folder": str(folder.resolve()),
+            "pack_id": pack.pack_id,
+            "runs": [dataclasses.asdict(run) for run in pack.runs],
+            "seconds": pack_seconds(pack, found),
+            "checkpoint_s": settings.checkpoint_s,
+            "columns": columns,
+        }
+        for pack in packs
+    ]
+    return sorted(jobs, key=lambda job: -job["seconds"])
+
+
+def _missing_packs(packs: list[Pack], finished: set[str]) -> list[Pack]:
+    """The packs that are not done; one that is done in part keeps only its missing runs."""
+    left = [Pack(tuple(run for run in pack.runs if run.run_id not in finished)) for pack in packs]
+    return [pack for pack in left if pack.runs]
+
+
+def _settle(job: Job, answer: Answer, progress: Progress) -> list[Job]:
+    """Takes note of how a job ended; returns the jobs that are to be done instead of it."""
+    title = Run(**job["runs"][0]).title
+    if "error" in answer:
+        raise CannotWrite(answer["error"])
+    if answer["event"] == "lost":
+        progress.lose(len(job["runs"]), title, answer["cause"])
+        return []
+    if answer["event"] == "died":
+        killed = answer["code"] == -9
+        cause = answer.get("cause") or f"its worker ended with code {answer['code']}, see logs/"
+        if killed and (instead := halves(job)):
+            progress.note(f"{title}: {cause}; out of memory? going on in halves")
+            return instead
+        words = f"out of memory in a pack of {len(job['runs'])}: " if killed else ""
+        failed = [
+            records.failed({**Run(**run).columns(), **job["columns"], "halved": job.get("halved", False)},
+                           words + cause)
+            for run in job["runs"]
+        ]  # fmt: skip
+        records.write(Path(job["folder"]), job["pack_id"], failed)
+        answer = {"statuses": ["failed"] * len(failed)}
+    progress.add(Counter(answer["statuses"]), title)
+    return []
+
+
+class Progress:
+    """What the user sees while runs end: a bar on a terminal, a line per pack elsewhere."""
+
+    def __init__(self, planned: int, done: int) -> None:
+        self.planned, self.done, self.lost = planned, done, 0
+
+    def __enter__(self) -> Progress:
+        from tqdm import tqdm
+
+        self.terminal = sys.stderr.isatty()
+        self.bar = tqdm(total=self.planned, initial=self.done, unit="run", disable=not self.terminal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def add(self, statuses: Counter[str], title: str) -> None:
+        self.done += statuses.total()
+        self.bar.update(statuses.total())
+        if not self.terminal:
+            notes = [f"{n} {name}" for name, n in statuses.items() if name != "ok"]
+            print(f"{self.done}/{self.planned} runs: {title}", *notes, flush=True)
+
+    def lose(self, runs: int, title: str, cause: str) -> None:
+        self.lost += runs
+        self.note(f"{runs} runs of {title} have no result: {cause}")
+
+    def note(self, message: str) -> None:
+        self.bar.write(message) if self.terminal else print(message, flush=True)
+
+
+# Planning -------------------------------------------------------------------------------------
+
+
+def _plan(
+    folder: Path, settings: SweepSettings, runs: list[Run], pool: Pool | Queue
+) -> tuple[list[Pack], dict[str, Profile]]:
+    """The packs, as an earlier call for the same runs planned them, and the variants' profiles."""
+    before = read_plan(folder)
+    by_id = {run.run_id: run for run in runs}
+    if before and before["settings"]["pack_size"] == settings.pack_size:
+        planned = before["packs"]
+        if {run_id for pack in planned for run_id in pack} == by_id.keys():
+            packs = [Pack(tuple(by_id[run_id] for run_id in pack)) for pack in planned]
+            return packs, before["profiles"]
+    groups = by_variant(runs)
+    found = profiles.measured(groups, settings, pool)
+    return plan_packs(runs, best_pack_sizes(groups, found, pool.workers)), found
+
+
+def describe(settings: SweepSettings) -> str:
+    """What the sweep would do, from profiles at hand: this machine's, or the reference machine's."""
+    runs = plan_runs(settings)
+    groups = by_variant(runs)
+    workers = worker_count(settings.launcher, len(runs))
+    threads = threads_per_worker(workers)
+    if settings.launcher.name == "slurm":
+        workers, threads = settings.launcher.array_parallelism, settings.launcher.cpus_per_task
+    own = profiles.kept(groups, settings, threads)
+    reference = profiles.of_reference_machine() if settings.pack_size is None else {}
+    found = {v: p for v, p in (reference | own).items() if v in groups}
+    head = f"{settings.sweep}: {settings.task.name} ({settings.task.scale}), {len(runs)} runs"
+    lines = [f"{head}, results in {Path(settings.results) / settings.name}"]
+    if found.keys() != groups.keys():
+        for group in groups.values():
+            lines.append(f"  {group[0].title}: {len(group)} runs")
+        lines.append("  packs, parameters and time are measured at launch: new on this machine")
+        return "\n".join(lines)
+    packs = plan_packs(runs, best_pack_sizes(groups, found, workers))
+    lines.append(describe_packs(runs, packs, found, workers))
+    if own.keys() != groups.keys():
+        lines.append("  times as measured on the reference machine (results/reference)")
+    return "\n".join(lines)
