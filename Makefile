@@ -1,11 +1,12 @@
 # make lr_grid   a fresh clone to results/lr_grid/report.html
 # make paper     ... and the paper's figures, tables and verdicts in results/paper/report.html
 # make test      the whole test suite;  make fast  its fast part
+# make test-slurm  sweeps and faults on a real Slurm cluster that it starts on this machine (root, Debian)
 # make check     lint, format and types
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: lr_grid paper test fast check clean
+.PHONY: lr_grid paper test fast test-slurm check clean
 lr_grid: .venv/installed
 	$(RUN) -m study.sweep lr_grid
 
@@ -19,6 +20,12 @@ test: .venv/tested
 
 fast: .venv/tested
 	$(RUN) -m pytest -m "not slow"
+
+test-slurm: .venv/tested
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmdbd >/dev/null; then \
+		(apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge slurmdbd \
+		mariadb-server) >/dev/null 2>&1 || echo "the cluster's packages cannot be installed here"; fi
+	$(RUN) -m pytest tests/slurm -rs -s
 
 check: .venv/tested
 	.venv/bin/ruff check .

@@ -56,8 +56,9 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def tuned_lr(rows: pd.DataFrame) -> float:
-    """The learning rate with the best mean validation score among one method's runs."""
-    means = rows.groupby("lr")["valid"].mean()
+    """The learning rate with the best mean validation score among those with runs that did not diverge."""
+    hopeful = rows.groupby("lr").filter(lambda own: (own["status"] != "diverged").any())
+    means = (hopeful if len(hopeful) else rows).groupby("lr")["valid"].mean()
     return float(means.idxmax() if bool(rows["higher_is_better"].iloc[0]) else means.idxmin())
 
 

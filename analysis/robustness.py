@@ -140,7 +140,7 @@ def resampled(s: Scores, rng: np.random.Generator, sign: float) -> tuple[Array, 
         there = np.flatnonzero(np.isfinite(s.valid[i]))
         draws = there[rng.integers(len(there), size=(RESAMPLES, len(there)))]
         draws = np.vstack([there, draws])  # (1 + B, seeds)
-        curves[0][:, i] = sign * s.valid[i][draws].mean(1)
+        curves[0][:, i] = -np.inf if s.hopeless[i] else sign * s.valid[i][draws].mean(1)
         curves[1][:, i] = sign * s.test[i][draws].mean(1)
         curves[2][:, i] = s.test[i][draws].std(1, ddof=1) if len(there) > 1 else np.nan
     return curves[0], curves[1], curves[2]

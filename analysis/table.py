@@ -62,12 +62,14 @@ class Scores:
     seeds: (S,) seeds, ascending.
     valid, test: (L, S); nan where that learning rate and seed have no scored run, that is a run
         that failed or was never recorded. Diverged runs are never nan.
+    hopeless: (L,) rates at which every run diverged: never the tuned one, whatever chance scores.
     """
 
     lrs: np.ndarray
     seeds: np.ndarray
     valid: np.ndarray
     test: np.ndarray
+    hopeless: np.ndarray
 
 
 def load(folder: Path) -> Study:
@@ -125,7 +127,8 @@ def scores(rows: pd.DataFrame) -> Scores:
         for split in ("valid", "test")
     ]
     valid, test = (table.to_numpy(dtype=float) for table in tables)
-    return Scores(lrs.astype(float), seeds, valid, test)
+    hopeless = (counted["status"] == "diverged").groupby(counted["lr"]).all().reindex(lrs)
+    return Scores(lrs.astype(float), seeds, valid, test, hopeless.to_numpy(dtype=bool))
 
 
 def absent(runs: pd.DataFrame) -> pd.DataFrame:

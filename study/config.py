@@ -146,10 +146,15 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
     """The YAML of the sweep with the chosen task, over the typed schema."""
-    choice = {o.key_or_group: str(o.value()) for o in overrides if o.key_or_group in GROUPS}
+    choice = {}
+    for override in overrides:
+        if override.key_or_group in GROUPS:
+            if override.is_sweep_override():
+                raise UsageError(f"{override.key_or_group} takes one value: it is not an axis of the grid")
+            choice[override.key_or_group] = str(override.value())
     launcher = choice.pop("launcher", None)
     folder = next(f for f in sweep_folders() if (f / f"{sweep}.yaml").exists())
-    chosen = [f"hydra.searchpath=[{SWEEPS.as_uri()}]"]
+    chosen = [f"hydra.searchpath=[{','.join(f.resolve().as_uri() for f in sweep_folders())}]"]
     if launcher is not None:
         _check_launcher(launcher)
         chosen.append(f"launcher={launcher}")

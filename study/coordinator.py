@@ -17,7 +17,7 @@ from typing import Any
 from study import profiles, records
 from study.config import SweepSettings
 from study.errors import UsageError
-from study.files import CannotWrite, write_atomically
+from study.files import CannotWrite, set_aside, write_atomically
 from study.launch import Answer, Job, Pool, halves, threads_per_worker, worker_count
 from study.plan import (
     DEFAULTS,
@@ -51,9 +51,15 @@ def tidy_folder(folder: Path, settings: SweepSettings) -> None:
     for leftover in folder.rglob(".*.tmp"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     records.set_damaged_aside(folder)
-    plan = read_plan(folder)
-    if plan is None:
+    try:
+        json.loads((folder / "plan.json").read_text())
+    except FileNotFoundError:
         return
+    except ValueError:
+        set_aside(folder / "plan.json", "The study is planned anew.")
+        return
+    plan = read_plan(folder)
+    assert plan is not None
     before, now = DEFAULTS | plan["settings"]["task"], dataclasses.asdict(settings.task)
     for key, value in before.items():
         if now.get(key) != value and f"task.{key}" not in settings.axes:
@@ -75,7 +81,7 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
         plan = json.loads(path.read_text())
         version = plan["record_version"]
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is damaged; delete it: the same command plans anew") from None
+        raise UsageError(f"{path} is damaged; the sweep's command plans anew") from None
     records.check_version(path, version)
     return plan
 
@@ -140,7 +146,7 @@ def run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> int:
         packs, found = _plan(folder, settings, runs, pool)
         _write_plan(folder, settings, packs, found, pool.workers)
         print(describe_packs(runs, packs, found, pool.workers), flush=True)
-        jobs = _jobs(folder, settings, _missing_packs(packs, set(finished)), found)
+        jobs = jobs_of(folder, settings, _missing_packs(packs, set(finished)), found)
         with progress:
             while jobs:  # a second time for the halves of packs that did not fit in memory
                 answered = pool.do(jobs)
@@ -150,7 +156,7 @@ def run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> int:
     return progress.lost
 
 
-def _jobs(folder: Path, settings: SweepSettings, packs: list[Pack], found: dict[str, Profile]) -> list[Job]:
+def jobs_of(folder: Path, settings: SweepSettings, packs: list[Pack], found: dict[str, Profile]) -> list[Job]:
     """What the launcher is given, the longest first, so that all end together."""
     columns = {"sweep": settings.sweep, "record_version": RECORD_VERSION, **provenance()}
     jobs: list[Job] = [

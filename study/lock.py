@@ -35,8 +35,10 @@ def locked(folder: Path) -> Iterator[None]:
             print(f"{before} ended without letting go of {folder}; going on from what it left", flush=True)
         os.ftruncate(file, 0)
         os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
-        yield
-        os.ftruncate(file, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
     finally:
         os.close(file)
 

@@ -1,4 +1,4 @@
-"""What an array task runs on its node: one job of a batch, then its answer in a file.
+"""What an array task runs on its node: one job, then its answer in a file.
 
 It knows when its time is up and stops at a checkpoint before; so it does when Slurm sends SIGUSR2 or
 SIGTERM. After the first two it puts itself back in the queue; on SIGTERM (scancel, requeue or
@@ -7,7 +7,6 @@ preemption) that is Slurm's business. None of it is relied on: checkpoints are a
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
@@ -16,21 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.files import from_json, to_json, write_atomically
+from study.files import to_json, write_atomically
 
 
-def run(batch: str, index: int) -> None:
-    """Does job number `index` of the batch in this folder; submitit calls it."""
+def run(answer_file: str, job: dict[str, Any]) -> None:
+    """Does the job and writes its answer; submitit calls it."""
     import torch
 
-    from study.checkpoints import Stopped, packs
+    from study.checkpoints import Stopped, Superseded, packs
     from study.worker import Worker, device
 
     deadline = Deadline()
     for number in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, deadline.signalled)
-    folder = Path(batch)
-    job = job_at(folder, index)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     worker = Worker(device(), deadline.passed)
     begun_at = packs(Path(job["folder"])).get(job["pack_id"], (0, 0))[1] if job["kind"] == "train" else 0
@@ -42,12 +39,10 @@ def run(batch: str, index: int) -> None:
         if packs(Path(job["folder"]))[job["pack_id"]][1] <= begun_at:
             raise RuntimeError("the time limit is too short for a single step; raise timeout_min") from None
         requeue()
-    write_atomically(folder / "answers" / f"{index}.json", to_json(answer))
-
-
-def job_at(folder: Path, index: int) -> dict[str, Any]:
-    with (folder / "jobs.jsonl").open("rb") as lines:
-        return from_json(next(itertools.islice(lines, index, None)))
+    except Superseded:  # the answer is the later attempt's
+        print("a later attempt has this pack", flush=True)
+        return
+    write_atomically(Path(answer_file), to_json(answer))
 
 
 class Deadline:

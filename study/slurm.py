@@ -2,7 +2,6 @@
 
     results/<name>/slurm/code-<digest>/study/     the code as it was at submission
     results/<name>/slurm/<batch>/batch.json       which job is which array task; written before sbatch
-    results/<name>/slurm/<batch>/jobs.jsonl       the jobs, one per line
     results/<name>/slurm/<batch>/answers/<i>.json what task i answered
     results/<name>/slurm/<batch>/submitit/        submitit's scripts and logs
 
@@ -159,14 +158,14 @@ class Queue:
         batch = secrets.token_hex(4)
         folder, keys = self.folder / batch, [key_of(job) for job in jobs]
         (folder / "answers").mkdir(parents=True, mode=0o700)
-        write_atomically(folder / "jobs.jsonl", b"".join(to_json(job) + b"\n" for job in jobs))
         write_atomically(folder / "batch.json", to_json(keys))
+        answers = [str(folder / "answers" / f"{index}.json") for index in range(len(jobs))]
         deadline, wait_s = time.monotonic() + RETRY_S, 5.0
         while True:
             try:
                 executor = self.executor(self.settings, self.folder, batch)
                 with contextlib.redirect_stderr(io.StringIO()):  # what sbatch says is in the error
-                    submitted = executor.map_array(node.run, [str(folder)] * len(jobs), range(len(jobs)))
+                    submitted = executor.map_array(node.run, answers, jobs)
                 break
             except Exception as error:
                 text = f"{error} {getattr(error, 'stderr', '')}"
@@ -291,7 +290,7 @@ def _executor(settings: LauncherSettings, folder: Path, batch: str) -> Any:
         "slurm_array_parallelism": settings.array_parallelism,
         "slurm_setup": [*settings.setup, *(f"export {k}={shlex.quote(v)}" for k, v in environment.items())],
         "slurm_additional_parameters": settings.additional_parameters or None,
-        "slurm_signal_delay_s": 60,
+        "slurm_signal_delay_s": 1,  # tasks know their time; Slurm may send it a minute early
     }
     executor = submitit.AutoExecutor(
         folder=folder / batch / "submitit", cluster="slurm", slurm_max_num_timeout=10**6

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study import config, methods, records, slurm, tasks
 from study.checks import check_sources
@@ -19,7 +19,10 @@ from study.coordinator import describe, prefetch, run_missing, tidy_folder
 from study.errors import UsageError
 from study.files import CannotWrite
 from study.lock import locked
-from study.plan import plan_runs
+from study.plan import Run, plan_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HELP = """\
 usage: python -m study.sweep NAME [key=value ...]
@@ -76,7 +79,9 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}; what is finished is kept: the same command goes on", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        return _exit_code(interrupt)
+        command = shlex.join(["python", "-m", "study.sweep", *arguments])
+        print(f"stopped; what is finished is kept. Go on with: {command}")
+        return 143 if isinstance(interrupt, Terminated) else 130
 
 
 def sweep(settings: SweepSettings, arguments: list[str]) -> int:
@@ -96,7 +101,6 @@ def sweep(settings: SweepSettings, arguments: list[str]) -> int:
         if settings.retry == "failed":
             records.set_aside_failures(folder)
         runs = plan_runs(settings)
-        code = lost = 0
         try:
             if settings.prefetch:
                 prefetch(folder, settings, runs)
@@ -105,15 +109,11 @@ def sweep(settings: SweepSettings, arguments: list[str]) -> int:
         except slurm.Detached:
             print("detached; the same command attaches and collects, `python -m study.status` looks")
             return 0
-        except KeyboardInterrupt as interrupt:
-            code = _exit_code(interrupt)
-        tables = records.collect(folder, [run.run_id for run in runs])
-        statuses = Counter(tables["runs"].status[tables["runs"].run_id.isin(r.run_id for r in runs)])
-        print(_summary(statuses, len(runs), time.monotonic() - began))
-        if code:
-            command = shlex.join(["python", "-m", "study.sweep", *arguments])
-            print(f"stopped; what is finished is kept. Go on with: {command}")
-            return code
+        except KeyboardInterrupt:
+            with contextlib.suppress(KeyboardInterrupt):  # a second one does not wait for this
+                _collect(folder, runs, began)
+            raise
+        tables, statuses = _collect(folder, runs, began)
         if len(tables["runs"]):
             from study.trials import write_study
 
@@ -125,8 +125,12 @@ def sweep(settings: SweepSettings, arguments: list[str]) -> int:
         return 1 if statuses["failed"] or lost else 0
 
 
-def _exit_code(interrupt: KeyboardInterrupt) -> int:
-    return 143 if isinstance(interrupt, Terminated) else 130
+def _collect(folder: Path, runs: list[Run], began: float) -> tuple[dict[str, pd.DataFrame], Counter[str]]:
+    """The tables made anew, and how this command's runs ended, which is printed."""
+    tables = records.collect(folder, [run.run_id for run in runs])
+    statuses = Counter(tables["runs"].status[tables["runs"].run_id.isin(r.run_id for r in runs)])
+    print(_summary(statuses, len(runs), time.monotonic() - began))
+    return tables, statuses
 
 
 def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:

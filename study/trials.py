@@ -20,8 +20,8 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
     """Writes `folder/optuna.log`, a journal storage with one trial per run of the `runs` table.
 
     Parameters are the method, the learning rate (logarithmic), the seed and every method option that
-    varies; the value is the validation score. A diverged run is a complete trial with the score it
-    has (chance if it had none); a failed run is a failed trial.
+    varies; the value is the validation score. A diverged run is a complete trial with the worst value
+    of all, so that it is never the best one; a failed run is a failed trial.
     """
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -51,6 +51,7 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
     }
     for option in options:
         distributions[option] = CategoricalDistribution(sorted(runs[option].dropna().unique().tolist()))
+    worst = finished.valid.min() if higher else finished.valid.max()
     trials = []
     for row in runs.to_dict("records"):
         own = [o for o in options if not _missing(row[o])]
@@ -60,11 +61,12 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
                 state=TrialState.FAIL if failed else TrialState.COMPLETE,
                 params={name: row[name] for name in ("method", "lr", "seed", *own)},
                 distributions={name: distributions[name] for name in ("method", "lr", "seed", *own)},
-                value=None if failed else row["valid"],
+                value={"failed": None, "diverged": worst}.get(row["status"], row["valid"]),
                 user_attrs={
                     "run_id": row["run_id"],
                     "status": row["status"],
                     "reason": row["reason"],
+                    "valid": None if _missing(row["valid"]) else row["valid"],
                     "test": None if _missing(row["test"]) else row["test"],
                 },
             )

@@ -73,8 +73,13 @@ class Worker:
             config = self.config(run, task)
             found = profile(task, model, config, job["runs"], job["pack_size"])
             return {"profile": found.as_dict()}
-        except (UsageError, ValueError, TypeError) as error:
+        except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             self._loaded = None
+            if is_out_of_memory(error):
+                size = job["pack_size"] or 1
+                return {"refused": f"method {run.method}: out of memory with {size} runs in a pack"}
+            if isinstance(error, RuntimeError | MemoryError):
+                raise
             where = "" if isinstance(error, UsageError) else f"method {run.method}: "
             return {"refused": where + first_line(error)}
 
@@ -92,6 +97,7 @@ class Worker:
 
         Raises:
             Stopped: when asked to stop, after saving.
+            Superseded: when a later attempt has the pack.
         """
         runs, folder = [Run(**run) for run in job["runs"]], Path(job["folder"])
         if found := records.read_statuses(folder, job["pack_id"]):
@@ -107,8 +113,6 @@ class Worker:
             if not records.write(folder, job["pack_id"], outcome):
                 print("the records of another attempt were there first", flush=True)
             attempt.close()
-        except Superseded:
-            print("a later attempt has this pack", flush=True)
         except CannotWrite as error:
             return {"error": str(error)}
         return {"statuses": records.read_statuses(folder, job["pack_id"])}
@@ -188,7 +192,7 @@ def main() -> None:
             training.set()
         try:
             answer = getattr(worker, job["kind"])(job)
-        except Stopped:
+        except (Stopped, Superseded):
             os._exit(143)
         training.clear()
         answers.write(json.dumps({"event": "done", **answer}) + "\n")

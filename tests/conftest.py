@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sweeps_under_test import SMALL, start
 
 from study import config, tasks
 from study.config import SweepSettings
@@ -56,3 +57,14 @@ def study_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sweep, run in one go."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = start(folder, SMALL)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    assert "12 of 12 runs: 12 ok" in output and "report: " in output
+    return folder / "results" / "small"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from study import config
+from study.checks import check_sources
 from study.errors import UsageError
 from study.schema import RECORD_VERSION
 from study.tasks.vtab import CHECKPOINT
@@ -72,10 +73,73 @@ def test_the_sweep_of_the_issue() -> None:
     (["name=../up"], "name=../up is not a folder's name"),
     (["dry_run"], "'dry_run' is not an override; write key=value"),
     (["lr=(1"], "cannot read the overrides"),
+    (['lr="1e-3"'], "lr='1e-3' is text, not a number; write it without quotes"),
+    (["task=vtab,glue"], "task takes one value: it is not an axis"),
+    (["pack_size=0"], "pack_size=0 must be positive"),
+    (["pack_size=2.5"], "pack_size=2.5: .*could not be converted to Integer"),
+    (["checkpoint_s=0"], "checkpoint_s=0.0 must be positive"),
+    (["prefetch=perhaps"], "prefetch=perhaps: .*not a valid bool"),
+    (["launcher=slrm"], "unknown launcher 'slrm'; nearest: slurm"),
+    (["launcher=local,slurm"], "launcher takes one value"),
+    (["launcher.workers=1,2"], "launcher.workers takes one value"),
+    (["launcher.partition=gpu"], "launcher.partition is for Slurm; give launcher=slurm as well"),
+    (["launcher=slurm", "launcher.partitoin=gpu"], "unknown key .*; nearest: launcher.partition"),
+    (["launcher=slurm", "launcher.workers=2"], "launcher.workers is for launcher=local"),
+    (["launcher=slurm", "launcher.timeout_min=0"], "launcher.timeout_min=0 must be positive"),
+    (["launcher=slurm", "launcher.cpus_per_task=two"], "cpus_per_task=two: .*converted to Integer"),
+    (["detach=true"], "detach=true needs launcher=slurm"),
 ])  # fmt: skip
 def test_bad_overrides(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config.load("lr_grid", overrides)
+
+
+@pytest.mark.parametrize("key,value,message", [
+    ("task.model", "./nowhere", "task.model=./nowhere: no such folder"),
+    ("task.data", "/no/where", "task.data=/no/where: no such folder"),
+    ("task.model", "models/vit_s", "task.model=models/vit_s: no such folder; nearest: models/vit_b"),
+    ("task.model", "gogle/vit", "gogle/vit: no such folder, and not in the hub's cache .*prefetch=true"),
+])  # fmt: skip
+def test_what_is_plainly_not_there(
+    key: str, value: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths to nothing, one that looks like a hub name, and a hub name where there is no internet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "models" / "vit_b").mkdir(parents=True)
+    with pytest.raises(UsageError, match=message):
+        check_sources(config.load("lr_grid", [f"{key}={value}"]))
+    check_sources(config.load("lr_grid", ["task.model=models/vit_b"]))
+
+
+def test_launcher_slurm_where_there_is_none(
+    study_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    began = time.monotonic()
+    refused(study_command("study.sweep", "lr_grid", "launcher=slurm"), "no sbatch on this machine")
+    assert time.monotonic() - began < 5 and not (tmp_path / "results").exists()
+
+
+def test_a_rate_in_quotes_in_a_sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(
+        "defaults: [base, {task: vtab/mini}, _self_]\nlr: [1e-3, '1e-2']\n"
+    )
+    with pytest.raises(UsageError, match="lr='1e-2' is text, not a number"):
+        config.load("mine", [])
+
+
+def test_a_cluster_of_ones_own_is_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps" / "launcher").mkdir(parents=True)
+    (tmp_path / "sweeps" / "launcher" / "ours.yaml").write_text(
+        "name: slurm\npartition: a100\nsetup: [module load cuda]\nadditional_parameters: {nice: 10}\n"
+    )
+    found = config.load("lr_grid", ["launcher=ours", "launcher.additional_parameters.reservation=x"]).launcher
+    assert (found.name, found.partition, found.setup) == ("slurm", "a100", ["module load cuda"])
+    assert found.additional_parameters == {"nice": 10, "reservation": "x"}
 
 
 def test_unknown_sweep() -> None:
@@ -116,8 +180,6 @@ def test_a_dry_run_of_something_new_says_what_it_cannot_know(study_command: Comm
 
 @pytest.mark.slow
 def test_what_only_the_model_can_tell_is_told_before_training(study_command: Command, tmp_path: Path) -> None:
-    missing = study_command("study.sweep", "lr_grid", "task.model=./nowhere")
-    refused(missing, "task.model=./nowhere: no such folder")
     blocks = study_command("study.sweep", "lr_grid", "method=ether", "method.ether.blocks=5")
     refused(blocks, "method ether", "blocks=5 does not divide the width 64", "q_proj", "4 or 8")
     corrupt = tmp_path / "corrupt"

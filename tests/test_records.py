@@ -205,3 +205,11 @@ def test_many_workers_get_smaller_packs() -> None:
         best_pack_sizes(by_variant(runs), {variant: profile}, workers)[variant] for workers in (1, 3, 45)
     ]
     assert sizes == [45, 15, 1]
+
+
+def test_planning_submitting_and_collecting_many_runs(tmp_path: Path) -> None:
+    """The benchmark's phases on a small study: every run collected once, files linear in packs."""
+    from analysis.benchmark.scale import measure
+
+    found = measure(500, tmp_path)
+    assert found["packs"] == 10 and found["files"] <= 3 * 10 + 100

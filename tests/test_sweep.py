@@ -1,75 +1,17 @@
-"""The whole command on small sweeps: results, determinism, resuming, signals, two coordinators."""
+"""The whole command on small sweeps: results, determinism, resuming. (Faults: test_faults.py.)"""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from sweeps_under_test import SMALL, Command, same_tables, table
 
 from study.launch import LauncherSettings, Pool
-from study.schema import CIRCUMSTANCES
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-SMALL = [
-    "lr_grid", "method=ether,lora", "lr=1e-3,1e-2,1e-1", "seeds=2", "task.steps=8", "task.evaluations=2",
-    "pack_size=2", "name=small",
-]  # fmt: skip
 
 pytestmark = pytest.mark.slow
-
-
-def table(folder: Path, name: str = "runs") -> pd.DataFrame:
-    return pd.read_parquet(folder / f"{name}.parquet").drop(columns=list(CIRCUMSTANCES), errors="ignore")
-
-
-def start(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "study.sweep", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def workers_of(folder: Path) -> list[int]:
-    """Worker processes whose working folder is `folder`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"study.worker" in (entry / "cmdline").read_bytes() and (entry / "cwd").resolve() == folder:
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def no_workers_left(folder: Path, within: float) -> bool:
-    deadline = time.monotonic() + within
-    while workers_of(folder.resolve()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not workers_of(folder.resolve())
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small sweep, run in one go."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    process = start(folder, SMALL)
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
-    assert "12 of 12 runs: 12 ok" in output and "report: " in output
-    return folder / "results" / "small"
 
 
 def test_everything_promised_is_there(undisturbed: Path) -> None:
@@ -106,10 +48,7 @@ def test_the_same_command_twice_gives_the_same_table(
     undisturbed: Path, study_command: Command, tmp_path: Path
 ) -> None:
     assert study_command("study.sweep", *SMALL).returncode == 0
-    for name in ("runs", "history", "layers"):
-        pd.testing.assert_frame_equal(
-            table(tmp_path / "results" / "small", name), table(undisturbed, name), check_exact=True
-        )
+    same_tables(tmp_path / "results" / "small", undisturbed)
 
 
 def test_another_seed_is_another_run_and_the_rest_stays(undisturbed: Path) -> None:
@@ -130,65 +69,6 @@ def test_running_again_does_only_what_is_missing(
     third = study_command("study.sweep", *SMALL)
     assert third.returncode == 0 and "packs" not in third.stdout
     pd.testing.assert_frame_equal(table(tmp_path / "results" / "small"), table(undisturbed), check_exact=True)
-
-
-def test_killed_at_random_moments_nothing_is_lost_doubled_or_different(
-    undisturbed: Path, tmp_path: Path
-) -> None:
-    """SIGKILL to the coordinator, 20 times at random; workers end by themselves; the table is the same."""
-    folder = tmp_path / "results" / "small"
-    moments = random.Random(0)
-    seen: dict[str, str] = {}
-    kills = 0
-    while kills < 20:
-        process = start(tmp_path, SMALL)
-        time.sleep(moments.uniform(0.1, 9.0))
-        if process.poll() is not None:  # done before the blow fell: begin anew to be hit again
-            for path in (folder / "records").iterdir():
-                path.unlink()
-            (folder / "plan.json").unlink()
-            seen.clear()
-        process.kill()
-        process.wait()
-        kills += 1
-        for path in (folder / "records").glob("*.json"):
-            content = path.read_text()
-            assert seen.setdefault(path.name, content) == content  # finished runs are not trained again
-        assert seen.keys() == {p.name for p in (folder / "records").glob("*.json")}
-    assert no_workers_left(tmp_path, within=30)
-    process = start(tmp_path, SMALL)
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
-    for name in ("runs", "history", "layers"):
-        pd.testing.assert_frame_equal(table(folder, name), table(undisturbed, name), check_exact=True)
-
-
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_at_once_and_says_how_to_go_on(number: int, code: int, tmp_path: Path) -> None:
-    process = start(tmp_path, [*SMALL, "task.steps=2000"])
-    while not workers_of(tmp_path.resolve()):
-        time.sleep(0.1)
-    time.sleep(6)
-    asked = time.monotonic()
-    process.send_signal(number)
-    output = process.communicate(timeout=30)[0]
-    assert time.monotonic() - asked < 10
-    assert process.returncode == code, output
-    assert "Go on with: python -m study.sweep lr_grid" in output
-    assert no_workers_left(tmp_path, within=2)
-
-
-def test_a_second_coordinator_is_told_about_the_first(tmp_path: Path) -> None:
-    first = start(tmp_path, [*SMALL, "task.steps=2000"])
-    lock = tmp_path / "results" / "small" / "lock"
-    while not lock.exists() or not lock.read_text():
-        time.sleep(0.05)
-    second = start(tmp_path, SMALL)
-    output = second.communicate(timeout=60)[0]
-    first.kill()
-    first.wait()
-    assert second.returncode == 2
-    assert f"is being worked on by process {first.pid} on {os.uname().nodename}" in output
 
 
 def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_path: Path) -> None:

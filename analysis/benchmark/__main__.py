@@ -1,4 +1,4 @@
-"""`python -m analysis.benchmark [packing|energy] [options]`; packing by default."""
+"""`python -m analysis.benchmark [packing|energy|cluster|scale] [options]`; packing by default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from study.errors import UsageError, nearest
 
-NAMES = ("packing", "energy")
+NAMES = ("packing", "energy", "cluster", "scale")
 
 
 def main(arguments: list[str]) -> int:
