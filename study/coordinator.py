@@ -33,7 +33,7 @@ from study.plan import (
 )
 from study.provenance import provenance
 from study.schema import RECORD_VERSION
-from study.slurm import Queue
+from study.slurm import STARTUP_S, Queue
 
 PREFETCHED = "prefetched"
 """A file in the study's folder: models and data are in the cache, workers need no internet."""
@@ -253,17 +253,18 @@ def _plan(
             return packs, before["profiles"]
     groups = by_variant(runs)
     found = profiles.measured(groups, settings, pool)
-    return plan_packs(runs, best_pack_sizes(groups, found, pool.workers)), found
+    return plan_packs(runs, best_pack_sizes(groups, found, pool.workers, pool.startup_s)), found
 
 
 def describe(settings: SweepSettings) -> str:
     """What the sweep would do, from profiles at hand: this machine's, or the reference machine's."""
     runs = plan_runs(settings)
     groups = by_variant(runs)
-    workers = worker_count(settings.launcher, len(runs))
+    workers, startup_s = worker_count(settings.launcher, len(runs)), 0.0
     threads = threads_per_worker(workers)
     if settings.launcher.name == "slurm":
         workers, threads = settings.launcher.array_parallelism, settings.launcher.cpus_per_task
+        startup_s = STARTUP_S
     own = profiles.kept(groups, settings, threads)
     reference = profiles.of_reference_machine() if settings.pack_size is None else {}
     found = {v: p for v, p in (reference | own).items() if v in groups}
@@ -274,7 +275,7 @@ def describe(settings: SweepSettings) -> str:
             lines.append(f"  {group[0].title}: {len(group)} runs")
         lines.append("  packs, parameters and time are measured at launch: new on this machine")
         return "\n".join(lines)
-    packs = plan_packs(runs, best_pack_sizes(groups, found, workers))
+    packs = plan_packs(runs, best_pack_sizes(groups, found, workers, startup_s))
     lines.append(describe_packs(runs, packs, found, workers))
     if own.keys() != groups.keys():
         lines.append("  times as measured on the reference machine (results/reference)")

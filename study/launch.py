@@ -153,6 +153,8 @@ class Pool:
         logs: folder for what the workers print.
     """
 
+    startup_s = 0.0  # workers are warm
+
     def __init__(self, settings: LauncherSettings, workers: int, logs: Path) -> None:
         self.settings, self.workers, self.logs = settings, workers, logs
         self.threads = threads_per_worker(workers)

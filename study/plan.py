@@ -151,18 +151,22 @@ def pack_seconds(pack: Pack, profiles: dict[str, Profile]) -> float:
 
 
 def best_pack_sizes(
-    groups: dict[str, list[Run]], profiles: dict[str, Profile], workers: int
+    groups: dict[str, list[Run]], profiles: dict[str, Profile], workers: int, startup_s: float = 0.0
 ) -> dict[str, int]:
     """Each variant's fastest pack size, made smaller for all where that lets more workers work.
 
     One limit holds for all variants: the one with the least makespan on `workers` workers.
+
+    Args:
+        startup_s: what every pack costs before it trains.
     """
 
     def total(limit: int) -> float:
         costs = []
         for variant, group in groups.items():
             size = min(limit, profiles[variant]["pack_size"])
-            costs += [pack_seconds(pack, profiles) for pack in plan_packs(group, {variant: size})]
+            packs = plan_packs(group, {variant: size})
+            costs += [startup_s + pack_seconds(pack, profiles) for pack in packs]
         return makespan(costs, workers)
 
     limits = sorted({int(size) for p in profiles.values() for size in p["step_seconds"]}, reverse=True)

@@ -38,6 +38,8 @@ LOOK_S, ASK_S = 2.0, 10.0
 """Seconds between two looks for answers, and between two questions to squeue."""
 GONE_AFTER = 2
 """So many squeues in a row must lack a task before it is given up: a requeue may hide it for a moment."""
+STARTUP_S = 30.0
+"""What a task takes before it trains: Python and torch, the model, its first batch."""
 RETRY_S = 600.0
 """How long a submission is tried again while Slurm's controller is away."""
 
@@ -78,6 +80,8 @@ class Queue:
         detach: submit and raise `Detached` instead of waiting.
         executor: makes the submitit executor for a batch's folder and name.
     """
+
+    startup_s = STARTUP_S
 
     def __init__(
         self,

@@ -93,9 +93,11 @@ def cause(task: Task | None, job_id: str) -> str:
     state, code = task.state if task else "", ""
     try:
         if shutil.which("sacct"):
-            told = _ask("sacct", "-nPX", "-j", job_id, "-o", "State,ExitCode").splitlines()
-            if told:
-                state, code = told[0].split("|")[:2]
+            told = _ask("sacct", "-nP", "-j", job_id, "-o", "State,ExitCode").splitlines()
+            if told:  # the job's line, then those of its steps, which know of signals
+                state = told[0].split("|")[0]
+                codes = [line.split("|")[1] for line in told]
+                code = next((c for c in codes if not c.endswith(":0")), codes[0])
     except SlurmAway:
         pass  # no accounting here
     if not code:

@@ -69,16 +69,25 @@ def run(command: str, folder: Path, *more: str) -> str:
 def run_documented(text: str, folder: Path) -> Iterator[str]:
     """Runs every command of a document in its order; yields those that something else runs."""
     for command in commands(text):
-        if " study.sweep " in command:
+        if "launcher=slurm" in command:  # done for real in tests/slurm
+            run(command, folder, *SMALL_SWEEP, "dry_run=true")
+        elif " study.sweep " in command:
             run(command, folder, *SMALL_SWEEP)
         elif command.endswith(" analysis.benchmark"):
             run(command, folder, *SMALL_BENCHMARK)
+        elif command.endswith(" analysis.benchmark cluster"):
+            run(command, folder, "--runs", "300", "--seeds", "2", "--sizes", str(SIZES))
+        elif command.endswith(" analysis.benchmark scale"):
+            run(command, folder, "--runs", "500")
         elif command.endswith(" analysis.benchmark energy"):
             run(command, folder, "--width", "256")
         elif command.startswith("python "):
             run(command, folder)
         else:
             yield command
+
+
+SIZES = ROOT / "results" / "reference" / "benchmark" / "sizes.csv"
 
 
 def test_the_tree_in_the_readme_is_the_tree() -> None:
