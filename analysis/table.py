@@ -170,6 +170,8 @@ def _read(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.Da
                 f"{path} has record version {newest}, newer than the {schema.RECORD_VERSION} this "
                 "code reads; update the code"
             )
+        if int(table["record_version"].min()) == 1:
+            table = table.assign(**{k: v for k, v in schema.ADDED.items() if k not in table})
     lacking = [c for c in columns if c not in table]
     if lacking:
         raise AnalysisError(f"{path} lacks the columns {', '.join(lacking)} of study/schema.py")

@@ -83,7 +83,8 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path} is damaged; the sweep's command plans anew") from None
     records.check_version(path, version)
-    return plan
+    unknown = {"titles": ["?"] * len(plan["packs"]), "seconds": [0.0] * len(plan["packs"]), "workers": 1}
+    return unknown | plan  # version 1 did not say
 
 
 def _write_plan(

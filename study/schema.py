@@ -81,5 +81,8 @@ LAYERS: dict[str, tuple[str, str]] = {
 
 TABLES = {"runs": RUNS, "history": HISTORY, "layers": LAYERS}
 
+ADDED = {"attempt": 1, "halved": False}
+"""Columns that tables of version 1 lack, and what was true of their runs."""
+
 CIRCUMSTANCES = ("seconds", "step_seconds", "attempt")
 """The only columns in which two runs of one command on one machine may differ."""

@@ -351,8 +351,9 @@ def test_out_of_memory_halves_the_pack_once_and_leaves_the_others_alone(fault: s
     assert code == 0 and "6 ok" in output, output
     runs = table(tmp_path / "results" / "small")
     assert sorted(runs.pack_size) == [1, 1, 2, 2, 2, 2] and runs.halved.all()
-    # and when even the halves do not fit:
-    code, output = broken(tmp_path, f"{fault}:2", [*arguments, "name=smaller"])
+    if fault == "killed":
+        return
+    code, output = broken(tmp_path, "memory:2", [*arguments, "name=smaller"])  # nor do the halves fit
     assert code == 1 and "2 ok, 0 diverged, 4 failed" in output, output
     failed = table(tmp_path / "results" / "smaller").query("status == 'failed'")
     assert failed.reason.str.contains("out of memory in a pack of 2").all() and failed.halved.all()

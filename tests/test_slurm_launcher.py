@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from study import node, slurm, squeue
+from study import config, coordinator, node, slurm, squeue
 from study.config import LauncherSettings
 from study.errors import UsageError
 from study.files import to_json, write_atomically
+from study.launch import worker_environment
 from study.slurm import Detached, Queue
 from study.squeue import SlurmAway, Task
 
@@ -207,3 +208,10 @@ def test_the_batch_file_is_plain_json(cluster: Cluster, tmp_path: Path) -> None:
     (path,) = (tmp_path / "slurm").glob("*/batch.json")
     assert json.loads(path.read_text()) == [slurm.key_of(job) for job in JOBS]
     assert (tmp_path / "slurm").stat().st_mode & 0o777 == 0o700
+
+
+def test_after_a_prefetch_workers_need_no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    (tmp_path / coordinator.PREFETCHED).touch()
+    coordinator.launcher(tmp_path, config.load("lr_grid", ["launcher=slurm"]), 1)
+    assert worker_environment(1, None, tmp_path)["HF_HUB_OFFLINE"] == "1"
