@@ -73,7 +73,7 @@ class NormalsConfig(MultiplicativeConfig):
     less: these options ask how much of the robustness to the learning rate comes from that.
 
     Raises:
-        ValueError: if `init_scale` is not positive.
+        ValueError: if `init_scale` is not positive and finite.
     """
 
     init_scale: float = field(default=1.0, metadata={"help": "Factor on the normals at initialisation"})
@@ -83,8 +83,8 @@ class NormalsConfig(MultiplicativeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.init_scale > 0:
-            raise ValueError(f"init_scale must be positive, got {self.init_scale!r}")
+        if not 0 < self.init_scale < float("inf"):
+            raise ValueError(f"init_scale must be positive and finite, got {self.init_scale!r}")
 
     @property
     def length(self) -> float:

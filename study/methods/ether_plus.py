@@ -34,7 +34,7 @@ class EtherPlusConfig(NormalsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sides not in (1, 2):
+        if type(self.sides) is not int or self.sides not in (1, 2):
             raise ValueError(f"sides must be 1 or 2, got {self.sides!r}")
 
 

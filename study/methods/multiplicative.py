@@ -13,8 +13,10 @@ once, on the base classes of `peft`, so everything a `peft` user knows works on 
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -22,12 +24,19 @@ import torch
 import torch.nn.functional as F
 from peft import PeftConfig, PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import (
+    BaseTuner,
+    BaseTunerLayer,
+    _maybe_include_all_linear_layers,
+    check_adapters_to_merge,
+)
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, register_peft_method
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 Parameters = Mapping[str, Tensor]
+
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 @dataclass
@@ -35,7 +44,8 @@ class MultiplicativeConfig(PeftConfig):
     """Options that every multiplicative method has.
 
     Raises:
-        ValueError: if `blocks` is not a positive integer.
+        ValueError: if `blocks` is not a positive integer, or if `layers_to_transform` or `layers_pattern`
+            would have no effect.
     """
 
     blocks: int = field(default=4, metadata={"help": "n, the number of diagonal blocks per side"})
@@ -63,6 +73,13 @@ class MultiplicativeConfig(PeftConfig):
             self.peft_type = PeftType(self.PEFT_NAME.upper())
         if isinstance(self.blocks, bool) or not isinstance(self.blocks, int) or self.blocks < 1:
             raise ValueError(f"blocks must be a positive integer, got {self.blocks!r}")
+        # As `peft`'s own configs do: its matching would silently ignore these options.
+        if isinstance(self.target_modules, str):
+            for name in ("layers_to_transform", "layers_pattern"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} cannot be used when target_modules is a string")
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise ValueError("layers_pattern needs layers_to_transform")
         if isinstance(self.target_modules, list):
             self.target_modules = set(self.target_modules)  # type: ignore[assignment]
         if isinstance(self.exclude_modules, list):
@@ -91,13 +108,21 @@ def to_blocks(x: Tensor, blocks: int) -> Tensor:
     return x.unflatten(-1, (blocks, -1))
 
 
+def _unsupported(where: str, what: str) -> TypeError:
+    return TypeError(
+        f"{where} is {what}; multiplicative methods adapt torch.nn.Linear and transformers' Conv1D, "
+        "unquantised"
+    )
+
+
 class MultiplicativeLayer(nn.Module, BaseTunerLayer):
     """A linear layer under one or more multiplicative adapters, applied in the order they are active.
 
     Subclasses set `adapter_layer_names`, write `initial`, `pre` and, if two-sided, `post`.
 
     Raises:
-        TypeError: if the module is neither `nn.Linear` nor transformers' `Conv1D`.
+        TypeError: if the module is neither `nn.Linear` nor transformers' `Conv1D`, if its weight is
+            quantised, or if another tuner adapts it already.
         ValueError: if the number of blocks does not divide the layer's width.
     """
 
@@ -115,10 +140,13 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         elif isinstance(base, Conv1D):
             self.in_features, self.out_features = base.nx, base.nf
         else:
-            raise TypeError(
-                f"{where} is a {type(base).__name__}; multiplicative methods adapt torch.nn.Linear "
-                "and transformers' Conv1D, unquantised"
-            )
+            raise _unsupported(where, f"a {type(base).__name__}")
+        if base.weight.dtype not in FLOATS:
+            raise _unsupported(where, f"a {type(base).__name__} with {base.weight.dtype} weights")
+        if isinstance(base_layer, BaseTunerLayer):
+            # The forward pass reads the innermost weight, so the adapter between would be left out.
+            other = type(base_layer)
+            raise _unsupported(where, f"adapted by {other.__module__}.{other.__name__} already")
         self.configs: dict[str, Any] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
@@ -230,12 +258,13 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters.extend(adapter_names)
 
     def unmerge(self) -> None:
-        """Puts the original weight back, bit for bit."""
+        """Puts the original weight back, bit for bit; on the device and in the dtype the layer has now."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
         assert self._unmerged_weight is not None
-        self.get_base_layer().weight.data = self._unmerged_weight
+        base: Any = self.get_base_layer()
+        base.weight.data = self._unmerged_weight.to(base.weight)  # .to() of the module passes the copy by
         self._unmerged_weight = None
         self.merged_adapters.clear()
 
@@ -285,6 +314,57 @@ class MultiplicativeModel(BaseTuner):
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
+    def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
+        """Lets "all-linear" find the layers of an earlier adapter: `peft` expects "Linear" in their names."""
+        targets = peft_config.target_modules
+        _maybe_include_all_linear_layers(peft_config, model)
+        if peft_config.target_modules is not targets:
+            adapted = {n for n, m in model.named_modules() if isinstance(m, MultiplicativeLayer)}
+            peft_config.target_modules |= adapted
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """`peft` enters this around every forward pass. It drops `adapter_names` silently otherwise.
+
+        Raises:
+            ValueError: if `adapter_names` asks for several adapters in one batch.
+        """
+        if kwargs.get("adapter_names") is not None:
+            raise ValueError(
+                f"{type(self).__name__} does not support mixed batches (adapter_names); call set_adapter and "
+                "pass the examples of each adapter in a batch of their own"
+            )
+        yield
+
+    def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: a weighted sum of reflections or rotations is neither.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{type(self).__name__} does not support add_weighted_adapter")
+
+    def _check_merge_allowed(self) -> None:
+        """`peft` warns of tied weights by the layer's name; merging one would change the other module too.
+
+        Raises:
+            ValueError: if an adapted layer shares its weight with another module.
+        """
+        super()._check_merge_allowed()
+        owners: dict[int, list[str]] = {}
+        for name, module in self.model.named_modules():
+            for parameter in module.parameters(recurse=False):
+                owners.setdefault(id(parameter), []).append(name.removesuffix(".base_layer"))
+        for name, module in self.model.named_modules():
+            if not isinstance(module, MultiplicativeLayer):
+                continue
+            sharing = [other for other in owners[id(module.weight)] if other != name]
+            if sharing:
+                raise ValueError(
+                    f"layer {name} shares its weight with {', '.join(sharing)}, which merging would change "
+                    "too; untie them first (tie_word_embeddings=False and a copy of the weight)"
+                )
+
 
 def _add_peft_type(name: str) -> None:
     """Makes `name` a member of `peft`'s PeftType, once.
@@ -323,4 +403,6 @@ def register(config: type[MultiplicativeConfig], layer: type[MultiplicativeLayer
         (MultiplicativeModel,),
         {"prefix": prefix, "tuner_layer_cls": layer, "__module__": layer.__module__},
     )
+    # Where pickle looks for it: torch.save of a whole model, or a process that is spawned.
+    setattr(sys.modules[layer.__module__], model.__name__, model)
     register_peft_method(name=config.PEFT_NAME, config_cls=config, model_cls=model)

@@ -58,7 +58,7 @@ class OftLayer(MultiplicativeLayer):
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
         r = p["cayley_oft_r"]
-        return apply_transposed(x, cayley(r.float() if r.dtype == torch.bfloat16 else r))
+        return apply_transposed(x, cayley(r.float() if r.dtype in (torch.float16, torch.bfloat16) else r))
 
 
 register(OftConfig, OftLayer)
