@@ -59,6 +59,9 @@ def distances(study: Study, folder: Path) -> Path:
     for panel, (value, title) in zip(axes, DISTANCES.items(), strict=True):
         data.append(_against_lr(panel, study, value, look))
         panel.set_yscale("log")
+        lowest, highest = data[-1]["mean"].min(), data[-1]["mean"].max()
+        if highest < 1.05 * lowest:  # a constant, such as ETHER's distance: no range to scale to
+            panel.set_ylim(lowest / 2, highest * 2)
         panel.set_ylabel(title)
     legend_beside(axes[1])
     figure.suptitle("Distance at the end of training, mean and 95 % interval over seeds", fontsize=11)

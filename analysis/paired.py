@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.robustness import Array
+from analysis.robustness import PLATEAUS, WINDOW_DECADES, Array, at, mean_regret, plateau
+from analysis.table import scores
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,52 @@ def over_the_grid(first: pd.DataFrame, second: pd.DataFrame) -> Array:
     """Differences of the mean test score over the learning rates that both have, by seed: (seeds,)."""
     a, b = (rows.pivot(index="lr", columns="seed", values="test") for rows in (first, second))
     return (a - b).dropna(how="all").mean().dropna().to_numpy()
+
+
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """One label's figures of merit for each seed alone, so that they can be paired by seed.
+
+    The tuned learning rate is that of all seeds together (`tuned_lr`); the curve is the seed's own.
+    A figure is nan where the seed lacks a run that it needs: the tuned one, one of the window, any.
+
+    Args:
+        rows: the counted runs of one label.
+
+    Returns:
+        index: seed. `tuned_test` in the metric's unit; `regret_window`, the mean regret over +-1.5
+        decades, in the metric's unit, positive where off-tune is worse; `plateau_10` in decades, with
+        `censored` where it reaches an end of the grid; `divergence_rate` from 0 to 1.
+    """
+    columns = ["tuned_test", "regret_window", "plateau_10", "divergence_rate", "censored"]
+    if rows.empty:
+        return pd.DataFrame(columns=columns, dtype=float).rename_axis("seed")
+    s, sign = scores(rows), 1.0 if bool(rows["higher_is_better"].iloc[0]) else -1.0
+    curve, log_lr = sign * s.test.T, np.log10(s.lrs)  # (seeds, rates)
+    best = np.full(len(s.seeds), np.flatnonzero(s.lrs == tuned_lr(rows))[0])
+    score, whole = at(curve, best), np.isfinite(curve).all(1)
+    width, low, high = plateau(curve, log_lr, best, score - PLATEAUS["plateau_10"] * np.abs(score))
+    diverged = (rows["status"] == "diverged").groupby(rows["seed"]).mean().reindex(s.seeds)
+    figures = (
+        sign * score,
+        mean_regret(curve, log_lr, best, -WINDOW_DECADES, WINDOW_DECADES),
+        np.where(whole, width, np.nan),
+        np.where(whole, diverged, np.nan),
+        whole & (low | high),
+    )
+    return pd.DataFrame(dict(zip(columns, figures, strict=True)), index=pd.Index(s.seeds, name="seed"))
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Holm's step-down correction (Holm 1979, Scand. J. Statist. 6:65) of m p-values: (m,) -> (m,).
+
+    The i-th smallest is multiplied by m - i + 1 and made no smaller than those before it. A nan, a row
+    that could not be tested, stays nan and still counts in m.
+    """
+    order = np.argsort(np.nan_to_num(p, nan=1.0), kind="stable")
+    raised = np.nan_to_num(p, nan=1.0)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1.0) if len(p) else raised
+    return np.where(np.isnan(p), np.nan, corrected)
 
 
 def comparison_table(runs: pd.DataFrame, first: str, second: str, margin: float) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import adapters
 from study.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def check(s: SweepSettings) -> None:
         "launcher.device": (s.launcher.device, (None, "cpu", "cuda")),
         "launcher.name": (s.launcher.name, ("local", "slurm")),
         "retry": (s.retry, (None, "failed")),
+        "save_adapters": (s.save_adapters, adapters.WHICH),
     }
     for key, (value, allowed) in choices.items():
         if value not in allowed:

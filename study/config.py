@@ -89,6 +89,7 @@ class SweepSettings:
     launcher: LauncherSettings = field(default_factory=LauncherSettings)
     pack_size: int | None = None  # runs trained together; null: found by a probe
     checkpoint_s: float = 60.0  # seconds between two checkpoints of a pack in training
+    save_adapters: str = "none"  # none | best (the best run's per method) | all
     results: str = "results"
     detach: bool = False  # launcher=slurm: submit and return; the same command attaches again
     prefetch: bool = False  # only load models and data once, so that nodes without internet find them

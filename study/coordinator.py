@@ -1,24 +1,28 @@
-"""From settings to records: plans a study, has what is missing done, keeps the folder in order.
+"""From settings to a study: plans it, has what is missing done, collects, keeps the folder in order.
 
 It alone plans, launches and collects, one at a time per folder. It does not import torch; workers do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
-import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from study import profiles, records
+from study import adapters, profiles, records, slurm
+from study.checks import check_sources
 from study.config import SweepSettings
 from study.errors import UsageError
 from study.files import CannotWrite, set_aside, write_atomically
 from study.launch import Answer, Job, Pool, halves, threads_per_worker, worker_count
+from study.lock import locked
 from study.plan import (
     DEFAULTS,
     Pack,
@@ -29,14 +33,82 @@ from study.plan import (
     describe_packs,
     pack_seconds,
     plan_packs,
-    plan_runs,
 )
+from study.progress import Progress
 from study.provenance import provenance
 from study.schema import RECORD_VERSION
 from study.slurm import STARTUP_S, Queue
+from study.trials import write_study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREFETCHED = "prefetched"
 """A file in the study's folder: models and data are in the cache, workers need no internet."""
+
+
+def carry_out(
+    settings: SweepSettings,
+    runs: list[Run],
+    draw: Callable[[Path], Path],
+    prepare: Callable[[Path], None] = lambda folder: None,
+) -> int:
+    """Does what is missing of the runs and draws the report; returns the command's exit code.
+
+    Args:
+        draw: draws the report of the study in a folder; returns its path.
+        prepare: called with the study's folder, locked and in order, before anything runs.
+
+    Raises:
+        UsageError: before any training, if something about the command or the folder is wrong.
+        CannotWrite: if the disk is full; nothing finished is lost.
+        KeyboardInterrupt: after a signal, with what is finished collected.
+    """
+    folder = Path(settings.results) / settings.name
+    began = time.monotonic()
+    check_sources(settings)
+    if settings.launcher.name == "slurm":
+        slurm.check(settings.launcher)
+    with locked(folder):
+        tidy_folder(folder, settings)
+        if settings.retry == "failed":
+            records.set_aside_failures(folder)
+        if settings.prefetch:
+            prefetch(folder, settings, runs)
+            return 0
+        prepare(folder)
+        try:
+            lost = run_missing(folder, settings, runs)
+        except slurm.Detached:
+            print("detached; the same command attaches and collects, `python -m study.status` looks")
+            return 0
+        except KeyboardInterrupt:
+            with contextlib.suppress(KeyboardInterrupt):  # a second one does not wait for this
+                _collect(folder, runs, began)
+            raise
+        tables, statuses = _collect(folder, runs, began)
+        if settings.save_adapters == "best":
+            adapters.keep_best(folder, tables["runs"])
+        if len(tables["runs"]):
+            write_study(folder, tables["runs"])
+        if settings.report and statuses["ok"] + statuses["diverged"]:
+            print(f"report: {draw(folder)}")
+        return 1 if statuses["failed"] or lost else 0
+
+
+def _collect(folder: Path, runs: list[Run], began: float) -> tuple[dict[str, pd.DataFrame], Counter[str]]:
+    """The tables made anew, and how this command's runs ended, which is printed."""
+    tables = records.collect(folder, [run.run_id for run in runs])
+    statuses = Counter(tables["runs"].status[tables["runs"].run_id.isin(r.run_id for r in runs)])
+    print(_summary(statuses, len(runs), time.monotonic() - began))
+    return tables, statuses
+
+
+def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
+    done = statuses.total()
+    parts = [f"{statuses[name]} {name}" for name in ("ok", "diverged", "failed")]
+    missing = [f"{planned - done} not run"] if done < planned else []
+    return f"{done} of {planned} runs: {', '.join([*parts, *missing])}; {seconds:.0f} s"
 
 
 # The folder -----------------------------------------------------------------------------------
@@ -168,6 +240,7 @@ def jobs_of(folder: Path, settings: SweepSettings, packs: list[Pack], found: dic
             "runs": [dataclasses.asdict(run) for run in pack.runs],
             "seconds": pack_seconds(pack, found),
             "checkpoint_s": settings.checkpoint_s,
+            "save_adapters": settings.save_adapters != "none",
             "columns": columns,
         }
         for pack in packs
@@ -207,37 +280,6 @@ def _settle(job: Job, answer: Answer, progress: Progress) -> list[Job]:
     return []
 
 
-class Progress:
-    """What the user sees while runs end: a bar on a terminal, a line per pack elsewhere."""
-
-    def __init__(self, planned: int, done: int) -> None:
-        self.planned, self.done, self.lost = planned, done, 0
-
-    def __enter__(self) -> Progress:
-        from tqdm import tqdm
-
-        self.terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=self.planned, initial=self.done, unit="run", disable=not self.terminal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def add(self, statuses: Counter[str], title: str) -> None:
-        self.done += statuses.total()
-        self.bar.update(statuses.total())
-        if not self.terminal:
-            notes = [f"{n} {name}" for name, n in statuses.items() if name != "ok"]
-            print(f"{self.done}/{self.planned} runs: {title}", *notes, flush=True)
-
-    def lose(self, runs: int, title: str, cause: str) -> None:
-        self.lost += runs
-        self.note(f"{runs} runs of {title} have no result: {cause}")
-
-    def note(self, message: str) -> None:
-        self.bar.write(message) if self.terminal else print(message, flush=True)
-
-
 # Planning -------------------------------------------------------------------------------------
 
 
@@ -257,9 +299,8 @@ def _plan(
     return plan_packs(runs, best_pack_sizes(groups, found, pool.workers, pool.startup_s)), found
 
 
-def describe(settings: SweepSettings) -> str:
-    """What the sweep would do, from profiles at hand: this machine's, or the reference machine's."""
-    runs = plan_runs(settings)
+def describe(settings: SweepSettings, runs: list[Run]) -> str:
+    """What the runs would take, from profiles at hand: this machine's, or the reference machine's."""
     groups = by_variant(runs)
     workers, startup_s = worker_count(settings.launcher, len(runs)), 0.0
     threads = threads_per_worker(workers)

@@ -15,8 +15,9 @@ method. One run alone skips vmap, which would cost it 20-40 %.
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,8 @@ from study.methods.multiplicative import MultiplicativeLayer
 class PackedModule(nn.Module):
     """One adapted module for all runs at once: input (runs * batch, ...), output the same.
 
-    `stacked` maps the inner module's tensor names to (runs, ...) tensors.
+    `stacked` maps the inner module's tensor names to (runs, ...) tensors; `untouched` has those tensors of
+    the base layer that the method changed when it was put in, as they were before.
     """
 
     def __init__(self, inner: nn.Module, runs: int) -> None:
@@ -42,6 +44,7 @@ class PackedModule(nn.Module):
         self.inner = inner
         self.runs = runs
         self.stacked: dict[str, Tensor] = {}
+        self.untouched: dict[str, Tensor] = {}
 
     def call(self, inner: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
         """The inner module with each run's own tensors: (runs, batch, ...) -> (runs, batch, ...)."""
@@ -71,15 +74,15 @@ class PackedModule(nn.Module):
 
         Right for every method that is linear in its input, whatever it does inside.
         """
-        inner = copy.deepcopy(self.inner).double()
+        inner = _double_copy(self.inner)
         base: nn.Module = inner.get_base_layer()  # type: ignore[operator]
         width = int(base.nx if isinstance(base, Conv1D) else base.in_features)  # type: ignore[arg-type]
         device = next(base.parameters()).device
         inputs = torch.zeros(width + 1, width, dtype=torch.float64, device=device)
         inputs[1:].fill_diagonal_(1.0)  # row 0 is the zero vector, whose image is the bias
-        tensors = {name: value.double() for name, value in self.stacked.items()}
+        tensors = _in_double(self.stacked)
         images = self.call(inner, tensors, inputs.expand(self.runs, -1, -1))  # (runs, d + 1, f)
-        plain = base(inputs)  # (d + 1, f)
+        plain = functional_call(base, _in_double(self.untouched), (inputs,))  # (d + 1, f)
         return (plain[1:] - plain[:1]).mT, (images[:, 1:] - images[:, :1]).mT
 
     @torch.no_grad()
@@ -97,6 +100,24 @@ class PackedModule(nn.Module):
         return torch.stack(blocks)
 
 
+def _in_double(value: Any) -> Any:
+    """Floating tensors, dtypes and dicts of them as float64; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if isinstance(value, torch.dtype):
+        return torch.float64 if value.is_floating_point else value
+    return {name: _in_double(part) for name, part in value.items()} if type(value) is dict else value
+
+
+def _double_copy(module: nn.Module) -> nn.Module:
+    """A copy in float64 and evaluation mode, with the plain attributes that tuners compute with."""
+    module = copy.deepcopy(module).double().eval()
+    for part in module.modules():
+        own = vars(part)
+        own.update({name: _in_double(value) for name, value in own.items() if not name.startswith("_")})
+    return module
+
+
 @dataclass(frozen=True)
 class Slot:
     """Where one trained tensor lives: columns of `flat`, and a name inside a module."""
@@ -105,6 +126,8 @@ class Slot:
     tensor: str
     shape: torch.Size
     head: bool  # in a module that is trained beside the adapter
+    shared: tuple[tuple[str, str], ...]  # other modules with the very same tensor, and its name there
+    hooks: tuple[Callable[[Tensor], Tensor | None], ...]  # what the method does to its gradient
 
     @property
     def full_name(self) -> str:
@@ -140,8 +163,11 @@ class Pack:
         self.base = base
         self.runs = len(seeds)
         self.device = next(base.parameters()).device
+        self._before = [(weight, weight.detach().clone()) for weight in base.parameters()]
         states = {seed: self._initial_state(config, seed) for seed in dict.fromkeys(seeds)}
         self.peft_model = self._inject(config, seeds[0])
+        changed = self._changed()
+        self._before = [(weight, before) for weight, before in self._before if id(weight) in changed]
         owners = _owners(base)
         self.slots = sorted(self._slots(owners), key=lambda slot: slot.head)
         self.free_share = next(
@@ -155,10 +181,13 @@ class Pack:
         self.packed: dict[str, PackedModule] = {}
         for name, owner in owners.items():
             self.packed[name] = PackedModule(owner, self.runs)
+            if isinstance(owner, BaseTunerLayer):
+                weights = owner.get_base_layer().named_parameters()
+                self.packed[name].untouched = {n: changed[id(w)] for n, w in weights if id(w) in changed}
             parent, _, child = name.rpartition(".")
             setattr(base.get_submodule(parent), child, self.packed[name])
         # Tensors that a method draws anew for each seed without training them.
-        trained = {slot.full_name for slot in self.slots}
+        trained = {f"{m}.{t}" for slot in self.slots for m, t in ((slot.module, slot.tensor), *slot.shared)}
         for full_name in states[seeds[0]].keys() - trained:
             values = [states[seed][full_name] for seed in seeds]
             if any(not torch.equal(values[0], value) for value in values[1:]):
@@ -174,21 +203,52 @@ class Pack:
         return model
 
     def _initial_state(self, config: PeftConfig, seed: int) -> dict[str, Tensor]:
-        """Every tensor of the adapted modules but the base layer's own, as this seed draws them."""
+        """Every tensor of the adapted modules as this seed draws them, but what is the base layer's own."""
         model = self._inject(config, seed)
+        changed = self._changed()
         state = {}
         for name, owner in _owners(self.base).items():
             for tensor, value in [*owner.named_parameters(), *owner.named_buffers()]:
-                if not tensor.startswith(("base_layer.", "original_module.")):
+                own = not tensor.startswith(("base_layer.", "original_module."))
+                if own or value.requires_grad or id(value) in changed:
                     state[f"{name}.{tensor}"] = value.detach().clone()
         model.unload()
+        self._restore()
         return state
 
-    def _slots(self, owners: dict[str, nn.Module]) -> Iterator[Slot]:
+    def _changed(self) -> dict[int, Tensor]:
+        """Base weights that the method has replaced by others, as they were, by the id of the parameter."""
+        return {id(w): before for w, before in self._before if not torch.equal(w.detach(), before)}
+
+    def _restore(self) -> None:
+        changed = self._changed()
+        for weight, before in self._before:
+            if id(weight) in changed:
+                weight.data = before.clone()
+
+    def _slots(self, owners: dict[str, nn.Module]) -> list[Slot]:
+        """One for each trained tensor, however many modules share it."""
+        trained: dict[int, Tensor] = {}
+        places: dict[int, list[tuple[str, str]]] = {}
         for name, owner in owners.items():
             for tensor, value in owner.named_parameters():
                 if value.requires_grad:
-                    yield Slot(name, tensor, value.shape, not isinstance(owner, BaseTunerLayer))
+                    trained[id(value)] = value
+                    places.setdefault(id(value), []).append((name, tensor))
+        adapted = all(isinstance(o, BaseTunerLayer | AuxiliaryTrainingWrapper) for o in owners.values())
+        everywhere = {id(value) for value in self.peft_model.parameters() if value.requires_grad}
+        if not adapted or everywhere - trained.keys():
+            raise ValueError("trains tensors outside the modules that it adapts")
+        return [
+            Slot(
+                *places[key][0],
+                value.shape,
+                head=not isinstance(owners[places[key][0][0]], BaseTunerLayer),
+                shared=tuple(places[key][1:]),
+                hooks=tuple((value._backward_hooks or {}).values()),
+            )
+            for key, value in trained.items()
+        ]
 
     @property
     def parameters(self) -> int:
@@ -203,7 +263,14 @@ class Pack:
             self.flat = torch.cat([self.flat, torch.stack(self.heads)], 1)
         parts = self.flat.split([slot.shape.numel() for slot in self.slots], 1)
         for slot, part in zip(self.slots, parts, strict=True):
-            self.packed[slot.module].stacked[slot.tensor] = part.unflatten(1, slot.shape)
+            stacked = part.unflatten(1, slot.shape)
+            if slot.hooks and stacked.requires_grad:
+                own = stacked.unbind()
+                for row, hook in itertools.product(own, slot.hooks):
+                    row.register_hook(hook)
+                stacked = torch.stack(own)
+            for module, tensor in ((slot.module, slot.tensor), *slot.shared):
+                self.packed[module].stacked[tensor] = stacked
         return self.flat
 
     @torch.no_grad()
@@ -234,3 +301,4 @@ class Pack:
             parent, _, child = name.rpartition(".")
             setattr(self.base.get_submodule(parent), child, module.inner)
         self.peft_model.unload()
+        self._restore()

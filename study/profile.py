@@ -43,6 +43,8 @@ class Profile:
         step_seconds: seconds per run and training step, by pack size (as text, for JSON).
         measure_seconds: seconds per run and evaluation, of a run alone.
         parameters: trained numbers of one run.
+        numbers: what one run's adapter (and head) stores.
+        saved_mb: what a step of one run holds in memory for its backward pass, in MB (2^20 bytes).
     """
 
     unpackable: str
@@ -50,6 +52,8 @@ class Profile:
     step_seconds: dict[str, float]
     measure_seconds: float
     parameters: int
+    numbers: int
+    saved_mb: float
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -104,6 +108,24 @@ def why_unpackable(task: Task, model: nn.Module, config: PeftConfig) -> str:
     return ""
 
 
+def _saved_mb(task: Task, model: nn.Module, pack: Pack) -> float:
+    """Size of the tensors that autograd keeps from forward to backward, the model's own left out."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    storages: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.layout != torch.strided:
+            return tensor  # sparse: has no storage to look at
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        backward(task, model, pack, [task.batch(0, 0)] * pack.runs)
+    return sum(storages.values()) / 2**20
+
+
 def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_size: int | None) -> Profile:
     """Measures one method on one task.
 
@@ -119,6 +141,8 @@ def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_si
     start = time.perf_counter()
     alone.measure()
     measure_seconds = time.perf_counter() - start
+    numbers = sum(rows[0].numel() for rows in (alone.pack.adapters, alone.pack.heads) if rows)
+    saved_mb = _saved_mb(task, model, alone.pack)
     alone.close()
     reason = why_unpackable(task, model, config) if pack_size != 1 and runs > 1 else ""
     sizes = [1] if reason else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
@@ -146,4 +170,4 @@ def profile(task: Task, model: nn.Module, config: PeftConfig, runs: int, pack_si
     best = min(seconds.values())
     chosen = min(size for size, cost in seconds.items() if cost <= GOOD_ENOUGH * best)
     times_by_size = {str(size): cost for size, cost in seconds.items()}
-    return Profile(reason, chosen, times_by_size, measure_seconds, parameters)
+    return Profile(reason, chosen, times_by_size, measure_seconds, parameters, numbers, saved_mb)

@@ -17,6 +17,9 @@ from study.plan import Profile, Run, digest
 from study.provenance import provenance
 from study.slurm import Queue
 
+VERSION = 2
+"""Of what a profile holds; older ones are measured anew."""
+
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 
 
@@ -26,7 +29,7 @@ def cache_file(variant: str, runs: int, settings: SweepSettings, threads: int) -
     machine: list[Any] = [platform.node(), platform.machine(), cores(), threads, gpus(), own.device]
     if own.name == "slurm":
         machine = [own.name, own.partition, own.constraint, own.gpus_per_node, threads, own.device]
-    key = digest([variant, runs, settings.pack_size, machine, provenance()["versions"]])
+    key = digest([VERSION, variant, runs, settings.pack_size, machine, provenance()["versions"]])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "ether-study" / "profiles" / f"{key}.json"
 

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from study import checkpoints, lock, records, squeue
+from study import checkpoints, commands, lock, records, squeue
 from study.coordinator import read_plan
 from study.errors import UsageError, nearest
 from study.plan import digest, makespan
@@ -28,12 +28,12 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP)
         return 0 if arguments else 2
-    try:
+
+    def show() -> int:
         print(status(_folder(arguments)))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return commands.run(show, f"python -m study.status {arguments[0]}")
 
 
 def _folder(arguments: list[str]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -295,12 +295,14 @@ def train(
     runs: Sequence[Hyperparameters],
     base_scores: dict[str, float],
     attempt: Attempt | None = None,
+    keep: Callable[[Pack], None] = lambda pack: None,
 ) -> list[Outcome]:
     """Trains the runs together on the frozen `model` from start to end and measures them.
 
     Args:
         base_scores: primary metric of the untouched base model per split, for the records.
         attempt: where checkpoints are kept and found, and what can stop the training.
+        keep: called with the trained pack at the end.
 
     Raises:
         Stopped, Superseded, CannotWrite: from `attempt`.
@@ -321,7 +323,9 @@ def train(
                 attempt.keep(training.step, training.state)
         with torch.no_grad():
             training.pack.bind()
-        return training.finish(base_scores)
+        outcomes = training.finish(base_scores)
+        keep(training.pack)
+        return outcomes
     finally:
         training.close()
 

@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from study import methods, records, tasks
+from study import adapters, methods, records, tasks
 from study.checkpoints import Attempt, Stopped, Superseded
 from study.errors import UsageError, first_line
 from study.files import CannotWrite
 from study.launch import halves
+from study.packing import Pack as Packed
 from study.plan import PER_RUN, Run, digest
 from study.profile import is_out_of_memory, profile
 from study.tasks import Task
@@ -131,7 +132,13 @@ class Worker:
                 Hyperparameters(r.lr, r.seed, r.task["weight_decay"], r.task["noise"]) for r in runs
             ]
             config = self.config(runs[0], task)
-            outcomes = train(task, model, config, hyperparameters, scores, attempt)
+
+            def keep(pack: Packed) -> None:
+                if job["save_adapters"]:
+                    for index, run in enumerate(runs):
+                        adapters.save(pack, index, adapters.folder_of(Path(job["folder"]), run.run_id))
+
+            outcomes = train(task, model, config, hyperparameters, scores, attempt, keep)
             return [
                 {
                     "row": {**run.columns(), **outcome.row, **shared},

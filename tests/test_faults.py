@@ -138,7 +138,7 @@ def test_two_coordinators_at_once_ten_times(undisturbed: Path, tmp_path: Path) -
     """One works; the other is told which, and does nothing."""
     for attempt in range(10):
         shutil.rmtree(tmp_path / "results", ignore_errors=True)
-        arguments = SMALL if attempt == 9 else [*SMALL, "task.steps=5000"]
+        arguments = SMALL if attempt == 9 else [*SMALL, "task.steps=5000", "launcher.workers=1"]
         pair = [start(tmp_path, arguments) for _ in range(2)]
         while all(process.poll() is None for process in pair):
             time.sleep(0.02)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from pathlib import Path
-
 import dense
 import pytest
 import torch
@@ -16,11 +13,14 @@ from transformers.pytorch_utils import Conv1D
 
 from study import methods
 from study.geometry import distance_to_identity, hyperspherical_energy
+from study.methods import contract
 from study.methods.multiplicative import MultiplicativeLayer, block_width
 from study.packing import Pack
 
 OWN = sorted(methods.own_names())
-IDENTITY_AT_START = {"ether": False}
+IDENTITY_AT_START = {"ether": False} | dict.fromkeys(
+    ["ether_plus", "oft", "naive", "lora", "hra", "boft"], True
+)
 VARIANTS = [(m, {}) for m in dense.METHODS] + [("ether_plus", {"sides": 1}), ("ether", {"blocks": 24})]
 
 
@@ -85,86 +85,14 @@ def test_forward_and_gradient_equal_the_dense_form(method: str, options: dict) -
         torch.testing.assert_close(parameter.grad, p[name].grad, rtol=1e-10, atol=1e-10)
 
 
-def test_merge_equals_forward_and_unmerge_restores_bit_for_bit(any_method: str) -> None:
-    base = toy()
-    original = {k: v.clone() for k, v in base.state_dict().items()}
-    model = adapt(base, any_method, {})
-    shake(model)
-    x = torch.randn(5, 24, dtype=torch.float64)
-    before = model(x)
-    model.merge_adapter()
-    tolerance = 1e-10 if any_method in OWN else 1e-5
-    torch.testing.assert_close(model(x), before, rtol=tolerance, atol=tolerance)
-    model.unmerge_adapter()
-    if any_method in OWN:
-        assert torch.equal(model(x), before)
-    unloaded = copy.deepcopy(model).merge_and_unload()
-    assert type(unloaded.first) is nn.Linear
-    torch.testing.assert_close(unloaded(x), before, rtol=tolerance, atol=tolerance)
-    if any_method in OWN:
-        restored = model.unload().state_dict()
-        assert all(torch.equal(original[name], restored[name]) for name in original)
-
-
-def test_saving_and_loading_restores_outputs_bit_for_bit(any_method: str, tmp_path: Path) -> None:
-    model = adapt(toy(torch.float32), any_method, {})
-    shake(model)
-    x = torch.randn(5, 24)
-    model.save_pretrained(tmp_path)
-    assert (tmp_path / "adapter_model.safetensors").exists()
-    loaded = PeftModel.from_pretrained(toy(torch.float32), tmp_path)
-    assert torch.equal(loaded(x), model(x))
-
-
-def test_step_zero_output(any_method: str) -> None:
-    base = toy()
-    x = torch.randn(5, 24, dtype=torch.float64)
-    before = base(x)
-    close = torch.allclose(adapt(base, any_method, {})(x), before, rtol=1e-9, atol=1e-9)
-    assert close == IDENTITY_AT_START.get(any_method, True)
-
-
-def test_only_the_adapter_gets_gradients(any_method: str) -> None:
-    model = adapt(toy(), any_method, {})
-    shake(model)
-    model(torch.randn(5, 24, dtype=torch.float64)).square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == parameter.requires_grad, name
-        if parameter.requires_grad:
-            assert parameter.grad.abs().sum() > 0, name
-            assert "base_layer" not in name
-
-
-def test_two_adapters_switching_and_disabling(own: str) -> None:
-    base = toy()
-    x = torch.randn(5, 24, dtype=torch.float64)
-    plain = base(x)
-    model = adapt(base, own, {}, "one")
-    shake(model)
-    one = model(x)
-    model.add_adapter("two", methods.config(own, {}, ["first", "second"]))
-    assert torch.equal(model(x), one)
-    model.set_adapter("two")
-    shake(model, 0.5)
-    two = model(x)
-    assert not torch.allclose(one, two)
-    with model.disable_adapter():
-        assert torch.equal(model(x), plain)
-    model.set_adapter("one")
-    assert torch.equal(model(x), one)
-    model.delete_adapter("two")
-    assert torch.equal(model(x), one)
-    model.merge_adapter()
-    with model.disable_adapter():  # unmerges first
-        assert torch.equal(model(x), plain)
-
-
-def test_bfloat16_base(own: str) -> None:
-    model = get_peft_model(toy(torch.bfloat16), methods.config(own, {}, ["first", "second"]))
-    x = torch.randn(5, 24, dtype=torch.bfloat16)
-    assert model(x).dtype == torch.bfloat16
-    assert next(p for p in model.parameters() if p.requires_grad).dtype == torch.float32
-    model(x).sum().backward()
+@pytest.mark.filterwarnings("ignore")  # peft's advice on what the checks ask for
+@pytest.mark.parametrize("check", contract.CHECKS)
+def test_the_contract(any_method: str, check: str) -> None:
+    note = contract.CHECKS[check](any_method, {})
+    if any_method in dense.METHODS:
+        assert note == "" or check == "start"
+    if check == "start" and any_method in IDENTITY_AT_START:
+        assert (note == "starts at the base model") == IDENTITY_AT_START[any_method]
 
 
 def test_conv1d_of_gpt2(own: str) -> None:

@@ -406,3 +406,21 @@ def register(config: type[MultiplicativeConfig], layer: type[MultiplicativeLayer
     # Where pickle looks for it: torch.save of a whole model, or a process that is spawned.
     setattr(sys.modules[layer.__module__], model.__name__, model)
     register_peft_method(name=config.PEFT_NAME, config_cls=config, model_cls=model)
+
+
+def register_tuner(name: str, config: type[PeftConfig], model: type[BaseTuner]) -> None:
+    """Registers any tuner with `peft` under a name of its own; a second call changes nothing.
+
+    Configs made from then on carry that name as their type, whatever they inherit.
+    """
+    _add_peft_type(name.upper())
+    if name.upper() in PEFT_TYPE_TO_CONFIG_MAPPING:
+        return
+    inherited = config.__post_init__
+
+    def post_init(self: PeftConfig) -> None:
+        inherited(self)
+        self.peft_type = PeftType(name.upper())
+
+    config.__post_init__ = post_init  # type: ignore[method-assign, assignment]
+    register_peft_method(name=name, config_cls=config, model_cls=model, prefix=getattr(model, "prefix", None))

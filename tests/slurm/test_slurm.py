@@ -21,6 +21,7 @@ import pytest
 from cluster import PACKAGES, Cluster, missing_programs
 
 from study.schema import CIRCUMSTANCES
+from study.slurm import batch_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
@@ -112,7 +113,8 @@ class Sweep:
     def training_task(self) -> str:
         """Waits until a pack has a checkpoint and is not nearly done; gives its task's id."""
         self.until(lambda: list(self.study.glob("checkpoints/*/*.checkpoint")), "a checkpoint")
-        running = self.cluster.ask("squeue", "-h", "-r", "-p", self.partition, "-t", "R", "-o", "%i")
+        names = ",".join(batch_name(path.parent.name) for path in self.study.glob("slurm/*/batch.json"))
+        running = self.cluster.ask("squeue", "-h", "-r", "-n", names, "-t", "R", "-o", "%i")
         return running.stdout.split()[0]
 
     def again(self) -> tuple[int, float]:

@@ -1,0 +1,149 @@
+"""`python -m analysis.compare FOLDER`: redraws the comparison of new methods with a baseline.
+
+FOLDER is a study of `python -m study.compare`: its tables, and compare.json, which names the baseline,
+each run's label and what each method costs. Writes report.html, one file that needs nothing else;
+comparison.csv, verdicts.csv, costs.csv, robustness.csv; and figures/ (PNG, PDF and CSV each).
+
+Every difference is new minus baseline, paired by seed, with its 95 % Student interval; the p-values of
+all rows of the table together are corrected by Holm's method (Holm 1979).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+
+from analysis import figures, geometry_figures, verdicts
+from analysis.comparison import (
+    COSTS,
+    Compared,
+    comparison_table,
+    costs_table,
+    figures_by_seed,
+    pareto_points,
+    read,
+)
+from analysis.report import CAPTIONS, SHOWN, _accidents, _settings, _table_rows
+from analysis.robustness import DEFINITIONS, robustness_table
+from analysis.style import REFERENCE, legend_beside, looks, save
+from analysis.table import absent
+from study.errors import UsageError
+
+PARETO = (
+    "Score and sensitivity against trained parameters: means over seeds with 95 % Student intervals. Filled: "
+    "no other method has both fewer (or as many) parameters and a better (or equal) mean; the line joins "
+    "those. The front goes by means alone and is no test; the table below is."
+)
+
+
+def pareto(study: Compared, folder: Path) -> Path:
+    """Tuned test score, and sensitivity, against parameters; see PARETO."""
+    by_seed, look = figures_by_seed(study), looks(study.labels, study.method_of)
+    sizes = costs_table(study).set_index("label")["parameters"]
+    higher = bool(study.runs["higher_is_better"].iloc[0])
+    titles = {
+        "tuned_test": f"tuned test {study.runs['metric'].iloc[0]}{'' if higher else ' (lower is better)'}",
+        "regret_window": "sensitivity: mean regret\nover ±1.5 decades (lower is better)",
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), layout="constrained")
+    data = []
+    for panel, (quantity, title) in zip(axes, titles.items(), strict=True):
+        points = pareto_points(by_seed, sizes, quantity, 1.0 if higher and quantity == "tuned_test" else -1.0)
+        front = points[points["optimal"]].sort_values("parameters")
+        panel.plot(front["parameters"], front["value"], color=REFERENCE, lw=1, zorder=1)
+        for row in points.itertuples():
+            own = look[row.label]
+            reach = np.nan_to_num([[row.value - row.low], [row.high - row.value]])
+            panel.errorbar(
+                row.parameters, row.value, yerr=reach, fmt=own.marker, color=own.colour, capsize=3, ms=8,
+                mfc=own.colour if row.optimal else "white", label=own.title,
+            )  # fmt: skip
+        panel.set(xscale="log", xlabel="trained parameters", ylabel=title)
+        panel.margins(x=0.12)
+        data.append(points)
+    axes[1].plot([], [], color=REFERENCE, marker="o", ms=5, lw=1, label="Pareto-optimal: filled")
+    legend_beside(axes[1])
+    return save(figure, pd.concat(data), folder, "pareto")
+
+
+def draw(folder: Path) -> Path:
+    """Redraws everything for the comparison in `folder`; returns the report's path.
+
+    Raises:
+        AnalysisError: if the records are missing, damaged, or cannot be compared.
+    """
+    folder = Path(folder)
+    study = read(folder)
+    table, comparison, costs = robustness_table(study.runs), comparison_table(study), costs_table(study)
+    said = verdicts.sentences(study.names, comparison, costs, study.runs)
+    kept = {"robustness": table, "comparison": comparison, "costs": costs, "verdicts": said}
+    for name, each in kept.items():
+        each.to_csv(folder / f"{name}.csv", index=False)
+    best_lr = dict(zip(table["label"], table["best_lr"], strict=True))
+    drawn = [
+        pareto(study, folder / "figures"),
+        figures.robustness(study, folder / "figures"),
+        figures.convergence(study, folder / "figures"),
+        geometry_figures.distances(study, folder / "figures"),
+        geometry_figures.he_training(study, folder / "figures", best_lr),
+    ]
+    report = folder / "report.html"
+    report.write_text(_html(study, kept, drawn), encoding="utf-8")
+    return report
+
+
+def _html(study: Compared, kept: dict[str, pd.DataFrame], drawn: list[Path]) -> str:
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    captions = {"pareto": PARETO, **CAPTIONS}
+    runs, table = study.runs, kept["robustness"]
+    look = looks(study.labels, study.method_of)
+    cut = {row["label"] for _, row in table.iterrows() if row["regret_window_truncated"] != "none"}
+    return environment.get_template("compare.html.j2").render(
+        study=study,
+        runs=runs,
+        names=study.names,
+        colours={label: each.colour for label, each in look.items()},
+        verdicts=kept["verdicts"].groupby("label", sort=False)["sentence"].apply(list).to_dict(),
+        comparison=verdicts.comparison_rows(kept["comparison"], cut),
+        seen=verdicts.what_it_sees(kept["comparison"]),
+        cost_titles=COSTS,
+        costs=verdicts.cost_rows(kept["costs"]),
+        pictures=[
+            {
+                "name": p.stem,
+                "caption": captions[p.stem],
+                "data": base64.b64encode(p.read_bytes()).decode(),
+            }
+            for p in drawn
+        ],
+        columns=list(SHOWN.items()),
+        rows=_table_rows(study, table),
+        hints=DEFINITIONS,
+        definitions={SHOWN.get(name, name): text for name, text in DEFINITIONS.items()},
+        settings=_settings(runs),
+        accidents={"diverged": _accidents(runs, "diverged"), "failed": _accidents(runs, "failed")},
+        missing=absent(runs).to_dict("records"),
+        made_by=[*sorted(set(runs["versions"])), *sorted(set(runs["device"]))],
+    )
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis.compare", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a comparison, such as results/compare/NAME")
+    try:
+        print(f"report: {draw(parser.parse_args(arguments).folder)}")
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

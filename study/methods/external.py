@@ -1,0 +1,129 @@
+"""Methods from elsewhere: files of the user's own, and installed packages.
+
+A file holds one method: a `MultiplicativeConfig` and a `MultiplicativeLayer` (or a `PeftConfig` and a
+`BaseTuner`). Workers find it through the environment variable STUDY_METHODS, `name=path` pairs joined
+by os.pathsep. A package offers methods as entry points in the group `study.methods`: name = "module".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from study.errors import UsageError, first_line
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+VARIABLE, GROUP = "STUDY_METHODS", "study.methods"
+SOURCE = "source"
+"""An option that every file method has: a hash of the file, so that a changed file makes new runs."""
+
+
+def offer(name: str, path: Path) -> None:
+    """Makes a file known under a name, in this process and its workers."""
+    os.environ[VARIABLE] = os.pathsep.join(
+        [f"{n}={p}" for n, p in (files() | {name: path.resolve()}).items()]
+    )
+
+
+def files() -> dict[str, Path]:
+    """The user's files by their methods' names."""
+    pairs = (pair.split("=", 1) for pair in os.environ.get(VARIABLE, "").split(os.pathsep) if pair)
+    return {name: Path(path) for name, path in pairs}
+
+
+def sources() -> dict[str, Path]:
+    """Where the source of every method from elsewhere is, by name. Nothing is imported."""
+    found = {}
+    for entry in entry_points(group=GROUP):
+        spec = importlib.util.find_spec(entry.module)
+        if spec is not None and spec.origin is not None:
+            found[entry.name] = Path(spec.origin)
+    return found | files()
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def module(name: str) -> ModuleType:
+    """The module that holds the method, imported once.
+
+    Raises:
+        UsageError: if it cannot be imported.
+    """
+    path = sources()[name]
+    known = f"study_method_{name}" if name in files() else None
+    if known in sys.modules:
+        return sys.modules[known]
+    try:
+        if known is None:
+            entry = next(e for e in entry_points(group=GROUP) if e.name == name)
+            return importlib.import_module(entry.module)
+        spec = importlib.util.spec_from_file_location(known, path)
+        assert spec is not None and spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[known] = made
+        spec.loader.exec_module(made)
+        return made
+    except Exception as error:
+        sys.modules.pop(known or "", None)
+        raise UsageError(f"{path}: cannot be imported: {type(error).__name__}: {first_line(error)}") from None
+
+
+def config_class(name: str) -> type[PeftConfig]:
+    """The config of the one method in the module, registered with `peft` if it is not yet.
+
+    Raises:
+        UsageError: if there is no method in it, more than one, or a config without a tuner.
+    """
+    from peft import PeftConfig
+    from peft.tuners.tuners_utils import BaseTuner
+
+    from study.methods.multiplicative import (
+        MultiplicativeConfig,
+        MultiplicativeLayer,
+        register,
+        register_tuner,
+    )
+
+    own = module(name)
+    where = sources()[name]
+    configs, layers, tuners = (_classes(own, kind) for kind in (PeftConfig, MultiplicativeLayer, BaseTuner))
+    if not configs:
+        raise UsageError(
+            f"{where}: no method in it; define a MultiplicativeConfig and a MultiplicativeLayer, or a "
+            "PeftConfig and a BaseTuner"
+        )
+    if len(configs) > 1:
+        names = " and ".join(c.__name__ for c in configs)
+        raise UsageError(f"{where}: {len(configs)} methods in it ({names}); give each a file of its own")
+    config = configs[0]
+    if issubclass(config, MultiplicativeConfig):
+        if len(layers) != 1:
+            raise UsageError(f"{where}: {config.__name__} needs one MultiplicativeLayer, found {len(layers)}")
+        if not vars(config).get("PEFT_NAME"):
+            config.PEFT_NAME = name
+        register(config, layers[0])
+    else:
+        if len(tuners) != 1:
+            raise UsageError(f"{where}: {config.__name__} needs one tuner (BaseTuner), found {len(tuners)}")
+        register_tuner(name, config, tuners[0])
+    return config
+
+
+def _classes(own: ModuleType, kind: type) -> list[Any]:
+    """Classes of a kind that the module itself defines."""
+    return [
+        value
+        for value in vars(own).values()
+        if isinstance(value, type) and issubclass(value, kind) and value.__module__ == own.__name__
+    ]
