@@ -12,6 +12,7 @@ worker           -> profile     does a method pack, and at which size is it fast
                  -> checkpoints what a pack in training leaves, so that it goes on bit for bit
                  -> records     one file per pack, written once and whole (files)
 records          -> schema      three tables, whose columns are listed there; trials: an Optuna index
+compare          a new method against a baseline: both run the same sweep
 status           how a study stands, from its files and squeue
 
 methods/         a name -> a `peft` config; ETHER, ETHER+, OFT, Naive over one shared tuner

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SHARED = "multiplicative"
-NO_METHODS = {"__init__", "contract", "external", SHARED}
+NO_METHODS = {"__init__", "bench", "contract", "external", "registry", SHARED}
 NOT_OPTIONS = {"peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "revision"}
 
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -10,35 +10,37 @@ import copy
 import re
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from study import methods
 from study.errors import UsageError, first_line
-from study.methods.multiplicative import MultiplicativeLayer
+from study.methods.bench import (
+    LAYERS,
+    MISFIT,
+    MOVE,
+    Broken,
+    Options,
+    Toy,
+    Trial,
+    derivatives,
+    effective,
+    far,
+    need,
+    normal,
+    quiet,
+    said,
+)
 from study.packing import Pack
 from study.profile import why_unpackable
-
-Options = dict[str, Any]
-
-LAYERS = ["first", "second"]
-MISFIT = 23
-MOVE = 0.3
-"""Checks move the parameters off their initialisation by normal noise of this size."""
-
-
-class Broken(AssertionError):
-    """What is wrong and what to fix, in one line."""
 
 
 @dataclass(frozen=True)
@@ -50,114 +52,6 @@ class Result:
     ok: bool
     message: str
     seconds: float
-
-
-@contextmanager
-def _quiet(seed: int) -> Iterator[None]:
-    """Random numbers of its own, and without `peft`'s warnings."""
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.manual_seed(seed)
-        yield
-
-
-class Toy(nn.Module):
-    """Two frozen linear layers, d -> f -> d, drawn with seed 0."""
-
-    def __init__(self, dtype: torch.dtype = torch.float64, d: int = 24, f: int = 48) -> None:
-        super().__init__()
-        with _quiet(0):
-            self.first, self.second = nn.Linear(d, f), nn.Linear(f, d)
-        self.to(dtype).requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.tanh(self.first(x)))
-
-
-class Trial:
-    """A method's adapter on `Toy` in evaluation mode, by default moved off its initialisation.
-
-    Attributes:
-        exact: whether it is a multiplicative method; other tuners may compute in float32.
-        close: the largest difference between float64 outputs that should be equal.
-        x, y: an input, (5, 24), and what the model makes of it.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        options: Options,
-        base: nn.Module | None = None,
-        *,
-        moved: bool = True,
-        seed: int = 1,
-        targets: Sequence[str] = LAYERS,
-    ) -> None:
-        self.base = base or Toy()
-        self.config = methods.config(name, copy.deepcopy(options), list(targets))
-        self.of_peft = type(self.config).__module__.startswith("peft.")
-        with _quiet(seed):  # parameters are in the model's dtype, but in float32 beside bfloat16
-            self.model: Any = get_peft_model(self.base, self.config).eval()
-        self.layers: dict[str, Any] = {name: self.base.get_submodule(name) for name in targets}
-        self.exact = isinstance(self.layers["first"], MultiplicativeLayer)
-        self.close = 1e-9 if self.exact else 1e-5
-        self.x = normal(5, 24).to(next(self.base.parameters()).dtype)
-        if moved:
-            self.move()
-
-    @property
-    def y(self) -> Tensor:
-        return self.model(self.x)
-
-    @property
-    def trained(self) -> dict[str, nn.Parameter]:
-        return {n: p for n, p in self.base.named_parameters() if p.requires_grad}
-
-    @torch.no_grad()
-    def move(self, seed: int = 2) -> None:
-        """Moves all trained parameters, and puts them where `project` wants them."""
-        for place, parameter in enumerate(self.trained.values()):
-            parameter.add_(MOVE * normal(*parameter.shape, seed=100 * seed + place).to(parameter.dtype))
-        for layer in self.layers.values():
-            if self.exact and layer.projects(adapter := self.model.active_adapter):
-                for name, value in layer.parameters_of(adapter).items():
-                    value.copy_(layer.project(name, value))
-
-    def same(self, a: Tensor, b: Tensor, what: str, fix: str) -> None:
-        """Demands equal outputs: bit for bit of a multiplicative method."""
-        need(torch.equal(a, b) if self.exact else far(a, b) < self.close, f"{what}, by {far(a, b):.2g}", fix)
-
-
-def need(holds: bool, what: str, fix: str) -> None:
-    if not holds:
-        raise Broken(f"{what}: {fix}")
-
-
-def said(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
-
-
-def normal(*shape: int, seed: int = 3) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def far(a: Tensor, b: Tensor) -> float:
-    """Largest difference; infinite where one is not finite or the shapes differ."""
-    return float((a - b).abs().max().nan_to_num(float("inf"))) if a.shape == b.shape else float("inf")
-
-
-@torch.no_grad()
-def effective(layer: Any) -> tuple[Tensor, Tensor]:
-    """W' (f, d) and the bias (f,) that a layer applies, from its images of the identity and of zero."""
-    eye = torch.eye(layer.get_base_layer().in_features, dtype=torch.float64)
-    images = layer(torch.cat([torch.zeros_like(eye[:1]), eye]))
-    return (images[1:] - images[:1]).T, images[0]
-
-
-def derivatives(loss: Tensor, of: Sequence[Tensor]) -> list[Tensor]:
-    """Zeros where there is none."""
-    found = torch.autograd.grad(loss, of, allow_unused=True) if loss.requires_grad else [None] * len(of)
-    return [torch.zeros_like(t) if d is None else d for d, t in zip(found, of, strict=True)]
 
 
 def adapts(name: str, options: Options) -> str:
@@ -329,7 +223,7 @@ def merge(name: str, options: Options) -> str:
 def saving(name: str, options: Options) -> str:
     """save_pretrained and from_pretrained restore outputs bit for bit, through safetensors alone."""
     trial = Trial(name, options, Toy(torch.float32))
-    with tempfile.TemporaryDirectory() as folder, _quiet(7):
+    with tempfile.TemporaryDirectory() as folder, quiet(7):
         trial.model.save_pretrained(folder)
         files = {p.name for p in Path(folder).iterdir()} - {"README.md"}
         odd = sorted(files ^ {"adapter_config.json", "adapter_model.safetensors"})
@@ -457,7 +351,7 @@ def run(name: str, options: Options) -> list[Result]:
         began, ok, message = time.perf_counter(), False, "not checked: the method adapts no layers"
         if not results or results[0].ok:
             try:
-                with _quiet(0):
+                with quiet(0):
                     ok, message = True, check(name, options)
             except Exception as error:
                 ok, message = False, str(error) if isinstance(error, Broken) else said(error)

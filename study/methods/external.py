@@ -92,8 +92,8 @@ def config_class(name: str) -> type[PeftConfig]:
         MultiplicativeConfig,
         MultiplicativeLayer,
         register,
-        register_tuner,
     )
+    from study.methods.registry import register_tuner
 
     own = module(name)
     where = sources()[name]

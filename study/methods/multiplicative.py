@@ -34,6 +34,8 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, regis
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from study.methods.registry import add_peft_type
+
 Parameters = Mapping[str, Tensor]
 
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -366,23 +368,6 @@ class MultiplicativeModel(BaseTuner):
                 )
 
 
-def _add_peft_type(name: str) -> None:
-    """Makes `name` a member of `peft`'s PeftType, once.
-
-    `register_peft_method` refuses unknown members, and transformers' `load_adapter` breaks on plain
-    strings, so the member must be a real one. This is the only place that adds any.
-    """
-    if name in PeftType.__members__:
-        return
-    member = str.__new__(PeftType, name)
-    member._name_ = name
-    member._value_ = name
-    type.__setattr__(PeftType, name, member)
-    PeftType._member_map_[name] = member
-    PeftType._member_names_.append(name)
-    PeftType._value2member_map_[name] = member
-
-
 def register(config: type[MultiplicativeConfig], layer: type[MultiplicativeLayer]) -> None:
     """Registers a method with `peft` under `config.PEFT_NAME`; a second call changes nothing.
 
@@ -395,7 +380,7 @@ def register(config: type[MultiplicativeConfig], layer: type[MultiplicativeLayer
     prefix = config.PEFT_NAME + "_"
     if bad := [n for n in layer.adapter_layer_names if not n.startswith(prefix)]:
         raise ValueError(f"parameters of {layer.__name__} must begin with {prefix!r}: {bad}")
-    _add_peft_type(config.PEFT_NAME.upper())
+    add_peft_type(config.PEFT_NAME.upper())
     if config.PEFT_NAME.upper() in PEFT_TYPE_TO_CONFIG_MAPPING:
         return
     model = type(
@@ -406,21 +391,3 @@ def register(config: type[MultiplicativeConfig], layer: type[MultiplicativeLayer
     # Where pickle looks for it: torch.save of a whole model, or a process that is spawned.
     setattr(sys.modules[layer.__module__], model.__name__, model)
     register_peft_method(name=config.PEFT_NAME, config_cls=config, model_cls=model)
-
-
-def register_tuner(name: str, config: type[PeftConfig], model: type[BaseTuner]) -> None:
-    """Registers any tuner with `peft` under a name of its own; a second call changes nothing.
-
-    Configs made from then on carry that name as their type, whatever they inherit.
-    """
-    _add_peft_type(name.upper())
-    if name.upper() in PEFT_TYPE_TO_CONFIG_MAPPING:
-        return
-    inherited = config.__post_init__
-
-    def post_init(self: PeftConfig) -> None:
-        inherited(self)
-        self.peft_type = PeftType(name.upper())
-
-    config.__post_init__ = post_init  # type: ignore[method-assign, assignment]
-    register_peft_method(name=name, config_cls=config, model_cls=model, prefix=getattr(model, "prefix", None))
