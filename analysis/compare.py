@@ -30,7 +30,7 @@ from analysis.comparison import (
     pareto_points,
     read,
 )
-from analysis.report import CAPTIONS, SHOWN, _accidents, _settings, _table_rows
+from analysis.report import CAPTIONS, SHOWN, accidents, shared_settings, table_rows
 from analysis.robustness import DEFINITIONS, robustness_table
 from analysis.style import REFERENCE, legend_beside, looks, save
 from analysis.table import absent
@@ -73,6 +73,17 @@ def pareto(study: Compared, folder: Path) -> Path:
     return save(figure, pd.concat(data), folder, "pareto")
 
 
+def tables(study: Compared) -> dict[str, pd.DataFrame]:
+    """What is kept as NAME.csv: robustness, comparison, costs and verdicts."""
+    comparison, costs = comparison_table(study), costs_table(study)
+    return {
+        "robustness": robustness_table(study.runs),
+        "comparison": comparison,
+        "costs": costs,
+        "verdicts": verdicts.sentences(study.names, comparison, costs, study.runs),
+    }
+
+
 def draw(folder: Path) -> Path:
     """Redraws everything for the comparison in `folder`; returns the report's path.
 
@@ -81,11 +92,10 @@ def draw(folder: Path) -> Path:
     """
     folder = Path(folder)
     study = read(folder)
-    table, comparison, costs = robustness_table(study.runs), comparison_table(study), costs_table(study)
-    said = verdicts.sentences(study.names, comparison, costs, study.runs)
-    kept = {"robustness": table, "comparison": comparison, "costs": costs, "verdicts": said}
+    kept = tables(study)
     for name, each in kept.items():
         each.to_csv(folder / f"{name}.csv", index=False)
+    table = kept["robustness"]
     best_lr = dict(zip(table["label"], table["best_lr"], strict=True))
     drawn = [
         pareto(study, folder / "figures"),
@@ -124,11 +134,11 @@ def _html(study: Compared, kept: dict[str, pd.DataFrame], drawn: list[Path]) -> 
             for p in drawn
         ],
         columns=list(SHOWN.items()),
-        rows=_table_rows(study, table),
+        rows=table_rows(study, table),
         hints=DEFINITIONS,
         definitions={SHOWN.get(name, name): text for name, text in DEFINITIONS.items()},
-        settings=_settings(runs),
-        accidents={"diverged": _accidents(runs, "diverged"), "failed": _accidents(runs, "failed")},
+        settings=shared_settings(runs),
+        accidents={"diverged": accidents(runs, "diverged"), "failed": accidents(runs, "failed")},
         missing=absent(runs).to_dict("records"),
         made_by=[*sorted(set(runs["versions"])), *sorted(set(runs["device"]))],
     )

@@ -93,13 +93,13 @@ def _html(study: Study, table: pd.DataFrame, drawn: list[Path]) -> str:
         rates=runs["lr"].nunique(),
         summary=summary(study, table),
         columns=list(SHOWN.items()),
-        rows=_table_rows(study, table),
+        rows=table_rows(study, table),
         pictures=pictures,
         definitions={SHOWN.get(name, name): text for name, text in DEFINITIONS.items()},
         hints=DEFINITIONS,
-        settings=_settings(runs),
-        diverged=_accidents(runs, "diverged"),
-        failed=_accidents(runs, "failed"),
+        settings=shared_settings(runs),
+        diverged=accidents(runs, "diverged"),
+        failed=accidents(runs, "failed"),
         missing=absent(runs).to_dict("records"),
         versions=sorted(set(runs["versions"])),
         commits=sorted(
@@ -173,7 +173,7 @@ def _interval(row: pd.Series, name: str) -> str:
     return f"{_number(row[name])} [{_number(low)}, {_number(high)}]"
 
 
-def _table_rows(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
+def table_rows(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
     look = looks(study.labels, study.method_of)
     rows = []
     for _, row in table.iterrows():
@@ -187,7 +187,7 @@ def _table_rows(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
+def shared_settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """Every setting with its values; a method's option counts its own runs alone."""
     found = []
     for column in ["sweep", *settings_columns(runs)]:
@@ -199,7 +199,7 @@ def _settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return found
 
 
-def _accidents(runs: pd.DataFrame, status: str) -> list[dict[str, Any]]:
+def accidents(runs: pd.DataFrame, status: str) -> list[dict[str, Any]]:
     """The runs of one status: label, learning rate, seed, run_id and reason (which names the step)."""
     rows = runs[runs["status"] == status].sort_values(["place", "lr", "seed"])
     return rows[["label", "lr", "seed", "run_id", "reason"]].to_dict("records")

@@ -200,7 +200,8 @@ def _difference(row: pd.Series) -> str:
 
 
 def _p_text(p: float) -> str:
-    return "–" if pd.isna(p) else "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+    """0 is no test's result: all differences are equal and not zero."""
+    return "–" if pd.isna(p) else "no spread" if p == 0 else "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def comparison_rows(comparison: pd.DataFrame, cut: set[str]) -> list[dict[str, Any]]:
