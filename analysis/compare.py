@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from analysis import figures, geometry_figures, verdicts
 from analysis.comparison import (
@@ -66,6 +67,9 @@ def pareto(study: Compared, folder: Path) -> Path:
                 mfc=own.colour if row.optimal else "white", label=own.title,
             )  # fmt: skip
         panel.set(xscale="log", xlabel="trained parameters", ylabel=title)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))  # 2k, 5k: they may lie close
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.margins(x=0.12)
         data.append(points)
     axes[1].plot([], [], color=REFERENCE, marker="o", ms=5, lw=1, label="Pareto-optimal: filled")
