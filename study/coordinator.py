@@ -117,11 +117,20 @@ def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
 def tidy_folder(folder: Path, settings: SweepSettings) -> None:
     """Removes what a killed process left half done; sets damaged files aside.
 
+    Where there are Slurm tasks, which may be writing this moment, only what has lain for an hour.
+
     Raises:
         UsageError: if the folder holds another study, or results of a newer version.
     """
-    for leftover in folder.rglob(".*.tmp"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    latest = time.time() - (3600 if (folder / "slurm").exists() else 0)
+    for parent, folders, files in os.walk(folder):  # which bears that files vanish meanwhile
+        for name in [*folders, *files]:
+            leftover = Path(parent, name)
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if leftover.lstat().st_mtime <= latest:
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     records.set_damaged_aside(folder)
     try:
         json.loads((folder / "plan.json").read_text())

@@ -6,6 +6,7 @@ Sweeps on a real cluster: tests/slurm.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -215,3 +216,19 @@ def test_after_a_prefetch_workers_need_no_internet(tmp_path: Path, monkeypatch: 
     (tmp_path / coordinator.PREFETCHED).touch()
     coordinator.launcher(tmp_path, config.load("lr_grid", ["launcher=slurm"]), 1)
     assert worker_environment(1, None, tmp_path)["HF_HUB_OFFLINE"] == "1"
+
+
+def test_what_a_living_task_is_writing_is_left_alone(tmp_path: Path) -> None:
+    """A coordinator that attaches tidies up, but not under the hands of tasks on other nodes."""
+    settings = config.load("lr_grid", [])
+    new, old = tmp_path / "records" / ".new.json.tmp", tmp_path / "records" / ".old.json.tmp"
+    new.parent.mkdir()
+    for path, age_s in ((new, 0), (old, 7200)):
+        path.touch()
+        os.utime(path, (time.time() - age_s,) * 2)
+    (tmp_path / "slurm").mkdir()
+    coordinator.tidy_folder(tmp_path, settings)
+    assert new.exists() and not old.exists()
+    (tmp_path / "slurm").rmdir()
+    coordinator.tidy_folder(tmp_path, settings)
+    assert not new.exists()
