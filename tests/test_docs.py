@@ -162,3 +162,64 @@ def test_optuna_dashboard_opens_the_study(copy: Path) -> None:
     finally:
         server.terminate()
         server.wait()
+
+
+WORDS = '''"""The next word of random sentences, by any causal language model."""
+
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM
+
+from study.pretrained import load_pretrained
+from study.tasks import Task
+
+
+class Words(Task):
+    metric, chance = "accuracy", 0.02
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.words = torch.randint(3, 50, (40, 6), generator=torch.Generator().manual_seed(0))
+
+    def model(self):
+        return load_pretrained(AutoModelForCausalLM, self.settings.model, [])
+
+    def size(self, split):
+        return len(self.words)
+
+    def examples(self, split, indices):
+        return {"words": self.words[indices]}
+
+    def forward(self, model, batch):
+        return model(input_ids=batch["words"]).logits[:, -2]
+
+    def losses(self, outputs, batch):
+        return F.cross_entropy(outputs, batch["words"][:, -1], reduction="none")
+
+    def predictions(self, outputs, batch):
+        return outputs.argmax(-1).float() + 0 * outputs.sum(-1)
+
+    def metrics(self, predictions, references):
+        return {"accuracy": (predictions == references["words"][:, -1]).double().mean().item()}
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family,module", [("gpt2", "c_attn"), ("llama", "q_proj")])
+def test_a_method_is_compared_on_a_decoder_of_ones_own(family: str, module: str, copy: Path) -> None:
+    """A task file as CONTRIBUTING describes it; the model from a local path, adapted in Conv1D or Linear."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    small = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AutoConfig.for_model(family, **small)
+    AutoModelForCausalLM.from_config(config).save_pretrained(copy / family)
+    (copy / "study" / "tasks" / "words.py").write_text(WORDS)
+    settings = copy / "sweeps" / "task" / "words" / "mini.yaml"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(
+        "name: words\nscale: mini\nmodel: gpt2\ndata: random\ntarget_modules: [c_attn]\nsteps: 4\n"
+        "batch_size: 4\n"
+    )
+    command = f"python -m study.compare peft:LORA task=words task.model=./{family} name={family}"
+    run(f"{command} task.target_modules=[{module}] lr=1e-3,1e-2 seeds=2", copy)
+    assert (copy / "results" / "compare" / family / "report.html").exists()
