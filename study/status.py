@@ -64,7 +64,7 @@ def status(folder: Path) -> str:
         if (missing := [run_id for run_id in pack if run_id not in done])
     ]
     begun = checkpoints.packs(folder)
-    tasks, slurm_words = _slurm_tasks(folder)
+    tasks, slurm_words = _slurm_tasks(folder, {pack.key for pack in left})
     holder = lock.holder(folder)
     running = [
         pack
@@ -74,9 +74,7 @@ def status(folder: Path) -> str:
     return "\n".join(
         [
             f"{folder}: {_counts(plan, done, running, left)}",
-            f"  worked on by {holder}"
-            if holder
-            else "  no coordinator: the sweep's command attaches or goes on",
+            f"  {f'worked on by {holder}' if holder else _NOBODY if left else 'complete'}",
             *slurm_words,
             *_again(begun),
             *(_line(pack, begun, tasks, plan["settings"]["task"]["steps"]) for pack in running),
@@ -103,18 +101,28 @@ def _counts(plan: dict[str, Any], done: dict[str, str], running: list[_Pack], le
     return f"{statuses.total()} of {len(planned)} runs done: {ended}; {now} running, {waiting} waiting"
 
 
-def _slurm_tasks(folder: Path) -> tuple[dict[str, squeue.Task], list[str]]:
-    """Living tasks by the key of their job, and what there is to say of them all."""
+_NOBODY = "no coordinator: the sweep's command attaches or goes on"
+
+
+def _slurm_tasks(folder: Path, wanted: set[str]) -> tuple[dict[str, squeue.Task], list[str]]:
+    """Living tasks by the key of their job, and what there is to say of them and of those that were lost.
+
+    Args:
+        wanted: keys of the jobs whose packs are not done.
+    """
     batches = Queue.batches_in(folder)
     try:
-        listed = [task for task in squeue.tasks([batch_name(batch) for batch in batches]) if task.live]
+        listed = squeue.tasks([batch_name(batch) for batch in batches])
     except squeue.SlurmAway as error:
         return {}, [f"  Slurm: {error}"]
     keys = {batch_name(batch): own for batch, own in batches.items()}
-    tasks = {keys[task.name][task.index]: task for task in listed}
-    words = [f"  held: {task.job_id} {task.held}" for task in listed if task.held]
-    if listed:
-        states = Counter(task.state.lower() for task in listed)
+    by_key = [(keys[task.name][task.index], task) for task in listed]
+    tasks = {key: task for key, task in by_key if task.live}
+    lost = {key: task for key, task in by_key if key in wanted - tasks.keys()}
+    words = [f"  held: {task.job_id} {task.held}" for task in tasks.values() if task.held]
+    words += [f"  lost: {task.job_id} {squeue.cause(task, task.job_id)}" for task in lost.values()]
+    if tasks:
+        states = Counter(task.state.lower() for task in tasks.values())
         words.insert(0, f"  Slurm tasks: {', '.join(f'{n} {state}' for state, n in states.items())}")
     return tasks, words
 

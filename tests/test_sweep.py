@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from sweeps_under_test import SMALL, Command, same_tables, table
 
+from study import squeue, status
 from study.launch import LauncherSettings, Pool
+from study.plan import digest
+from study.slurm import batch_name, key_of
 
 pytestmark = pytest.mark.slow
 
@@ -100,3 +104,41 @@ def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(
     retried = study_command("study.sweep", *arguments, "retry=failed")
     assert retried.returncode == 0 and "1 ok" in retried.stdout
     assert json.loads((tmp_path / "results/small/plan.json").read_text())["settings"]["retry"] == "failed"
+
+
+def test_status_says_how_a_study_stands(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Done, running, held, lost, begun again: from records, checkpoints and what squeue says."""
+    assert (
+        status.status(undisturbed)
+        .splitlines()[0]
+        .endswith("12 of 12 runs done: 12 ok, 0 diverged, 0 failed; 0 running, 0 waiting")
+    )
+    study = tmp_path / "small"
+    shutil.copytree(undisturbed, study)
+    plan = json.loads((study / "plan.json").read_text())
+    left = [digest(pack) for pack in plan["packs"][:4]]
+    for pack_id in left:
+        (study / "records" / f"{pack_id}.json").unlink()
+    attempts = study / "checkpoints" / left[0]
+    attempts.mkdir(parents=True)
+    for name in ("attempt-1", "attempt-2", "000000005-2.checkpoint"):
+        (attempts / name).touch()
+    batch = study / "slurm" / "ab" / "batch.json"
+    batch.parent.mkdir(parents=True)
+    batch.write_text(json.dumps([key_of({"kind": "train", "pack_id": pack_id}) for pack_id in left[:3]]))
+    states = [("RUNNING", "None"), ("PENDING", "JobHeldUser"), ("FAILED", "")]
+    told = [
+        squeue.Task(f"7_{i}", batch_name("ab"), i, state, reason, "gpu1", "0:30")
+        for i, (state, reason) in enumerate(states)
+    ]
+    monkeypatch.setattr(squeue, "tasks", lambda names: told)
+    monkeypatch.setattr(squeue, "cause", lambda task, job_id: f"{task.state}, exit code 1")
+    words = status.status(study)
+    assert "4 of 12 runs done: 4 ok, 0 diverged, 0 failed; 2 running, 6 waiting" in words
+    assert "Slurm tasks: 1 running, 1 pending" in words
+    assert "held: 7_1 JobHeldUser" in words and "lost: 7_2 FAILED, exit code 1" in words
+    assert "requeued or begun again: 1 packs, 1 times" in words
+    assert "7_0 on gpu1, 0:30 left: ether (blocks=4), 2 runs, at step 5 or later of 8, attempt 2" in words
+    assert "no coordinator" in words and "s of training left on 2 workers" in words

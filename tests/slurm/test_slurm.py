@@ -105,6 +105,12 @@ class Sweep:
             time.sleep(0.25)
         return time.monotonic() - began
 
+    def ask_status(self) -> str:
+        command = [sys.executable, "-m", "study.status", "study"]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        ).stdout
+
     def ended(self, seconds: float = 600) -> int:
         self.until(lambda: self.process.poll() is not None, "the sweep's end", seconds)
         assert self.process.returncode is not None
@@ -204,6 +210,7 @@ def _hit(sweep: Sweep, blow: Callable[[str], object]) -> Sweep:
     blow(task)
     sweep.reported_after = sweep.until(lambda: "have no result" in sweep.text(), "the report", 60)
     sweep.first_code = sweep.ended()
+    sweep.status = sweep.ask_status()
     sweep.records_before = {p.name: p.read_bytes() for p in (sweep.study / "records").iterdir()}
     sweep.start()
     sweep.ended()
@@ -229,10 +236,7 @@ def held(cluster: Cluster, folder: Path) -> Sweep:
         sweep.reported_after = sweep.until(
             lambda before=before: sweep.text().count("held: ") > before, "the reason", 60
         )
-        sweep.status = subprocess.run(
-            [sys.executable, "-m", "study.status", "study"], cwd=folder, env=sweep.environment,
-            capture_output=True, text=True,
-        ).stdout  # fmt: skip
+        sweep.status = sweep.ask_status()
         queued = cluster.ask("squeue", "-h", "-r", "-p", "held", "-o", "%i").stdout.split()
         cluster.ask("scontrol", "release", *queued)
     sweep.ended()
@@ -356,7 +360,9 @@ def test_a_task_that_is_ended_is_reported_and_the_others_are_untouched(
     sweep = outcomes[case].result()
     print(f"{case}: reported after {sweep.reported_after:.0f} s")
     assert sweep.first_code == 1 and "5 ok" in sweep.text(), sweep.text()
-    assert ("CANCELLED" if "cancelled" in case else "SIGKILL") in sweep.text()
+    cause = "CANCELLED" if "cancelled" in case else "SIGKILL"
+    assert cause in sweep.text()
+    assert re.search(f"lost: .*{cause}", sweep.status) and "5 of 10 runs done" in sweep.status
     assert len(sweep.records_before) == 1  # the other pack's
     for name, content in sweep.records_before.items():
         assert (sweep.study / "records" / name).read_bytes() == content
