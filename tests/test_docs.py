@@ -124,7 +124,8 @@ def test_every_command_of_the_readme(copy: Path) -> None:
 def test_every_example_of_contributing(copy: Path) -> None:
     assert list(run_documented(CONTRIBUTING, copy)) == []
     assert (copy / "results/few_blocks/figures/cost.png").exists()
-    assert (copy / "results/scaling/report.html").exists() and (copy / "results/tumours/report.html").exists()
+    for study in ("compare/scaling", "tumours"):
+        assert (copy / "results" / study / "report.html").exists()
 
 
 def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
