@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,9 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot write in {folder}: {error.strerror}; give another results=") from None
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            who = _holder(file) or "another process"
-            raise UsageError(f"{folder} is being worked on by {who}; wait for it, or end it") from None
+        if not _taken(file):
+            who = _who_holds(file)
+            raise UsageError(f"{folder} is being worked on by {who}; wait for it, or end it")
         if (before := _holder(file)) and before.endswith(f" on {socket.gethostname()}"):
             print(f"{before} ended without letting go of {folder}; going on from what it left", flush=True)
         os.ftruncate(file, 0)
@@ -43,6 +42,17 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
+def _taken(file: int) -> bool:
+    """Takes the lock; tries for a moment, for `holder` may have it while it looks."""
+    for _ in range(4):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            time.sleep(0.05)
+    return False
+
+
 def holder(folder: Path) -> str:
     """Who works on the folder (`process 1 on host`), empty if nobody does."""
     try:
@@ -53,9 +63,18 @@ def holder(folder: Path) -> str:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return ""
     except OSError:
-        return _holder(file) or "another process"
+        return _who_holds(file)
     finally:
         os.close(file)
+
+
+def _who_holds(file: int) -> str:
+    """Who holds the lock; it may have taken it this moment, and not yet written who it is."""
+    for _ in range(20):
+        time.sleep(0.05)
+        if who := _holder(file):
+            return who
+    return "another process"
 
 
 def _holder(file: int) -> str:

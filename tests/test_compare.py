@@ -173,24 +173,6 @@ def test_the_contract_of_a_file_of_ones_own(study_command: Command, tmp_path: Pa
     assert broken.returncode == 1 and "BROKEN" in broken.stdout
 
 
-@pytest.mark.slow
-def test_another_model_with_its_own_target_modules(study_command: Command, tmp_path: Path) -> None:
-    """A wider ViT from a local path, adapted in two of its layers."""
-    from transformers import ViTConfig, ViTForImageClassification
-
-    config = ViTConfig(
-        image_size=8, patch_size=4, num_channels=1, hidden_size=32, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=48, num_labels=10,
-    )  # fmt: skip
-    ViTForImageClassification(config).save_pretrained(tmp_path / "model")
-    done = study_command(
-        "study.compare", "peft:HRA,r=2", *GRID, "task.model=./model", "task.target_modules=[q_proj,fc1]"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    layers = table(tmp_path / "results" / "compare" / "hra", "layers")
-    assert {name.split(".")[-1] for name in layers.layer} == {"q_proj", "fc1"}
-
-
 def test_bad_input_is_one_line(study_command: Command) -> None:
     for arguments, words in (
         (["peft:HRRA"], "no tuner 'HRRA'"),

@@ -48,7 +48,7 @@ def test_coordinator_killed_at_20_random_moments(undisturbed: Path, tmp_path: Pa
     seen: dict[str, str] = {}
     for _ in range(20):
         process = start(tmp_path, OFTEN)
-        time.sleep(moments.uniform(0.1, 5.0))
+        time.sleep(moments.uniform(0.1, 4.5))
         if process.poll() is not None:  # done before the blow fell: begin anew to be hit again
             shutil.rmtree(folder)
             seen.clear()
@@ -73,7 +73,7 @@ def test_workers_killed_at_20_random_moments(undisturbed: Path, tmp_path: Path) 
         shutil.rmtree(tmp_path / "results", ignore_errors=True)
         process = start(tmp_path, OFTEN)
         for log in moments.sample(["worker-0.log", "worker-1.log"] * 2, 4):  # a job may die twice, not thrice
-            time.sleep(moments.uniform(0.5, 2.5))
+            time.sleep(moments.uniform(0.3, 2.0))
             for worker in workers_of(tmp_path.resolve()):
                 if process.poll() is None and os.readlink(f"/proc/{worker}/fd/1").endswith(log):
                     os.kill(worker, signal.SIGKILL)
@@ -323,7 +323,7 @@ def strictly_valid(folder: Path) -> int:
     return len(texts)
 
 
-@pytest.mark.parametrize("faults", ["poison:0:nan", "poison:0:inf", "poison:4:nan", "poison:4:inf", "blind"])
+@pytest.mark.parametrize("faults", ["poison:0:nan", "poison:4:inf", "blind"])
 def test_what_is_not_finite_is_diverged_everywhere_and_not_tried_again(faults: str, tmp_path: Path) -> None:
     arguments = [*SMALL, "method=ether,lora", "lr=1e-3,1e-2"]
     code, output = broken(tmp_path, faults, arguments)
