@@ -71,7 +71,9 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
     for command in commands(text):
         if "launcher=slurm" in command:  # done for real in tests/slurm
             run(command, folder, *SMALL_SWEEP, "dry_run=true")
-        elif re.search(r" study\.(sweep|compare) ", command) and not re.search("prefetch|--check", command):
+        elif " study.compare " in command and "--check" not in command:
+            run(command, folder, *SMALL_SWEEP, "lr=1e-3,1e-2")
+        elif " study.sweep " in command and "prefetch" not in command:
             run(command, folder, *SMALL_SWEEP)
         elif command.endswith(" analysis.benchmark"):
             run(command, folder, *SMALL_BENCHMARK)
