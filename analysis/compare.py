@@ -31,11 +31,11 @@ from analysis.comparison import (
     pareto_points,
     read,
 )
-from analysis.report import CAPTIONS, SHOWN, accidents, shared_settings, table_rows
+from analysis.report import CAPTIONS, SHOWN, accidents, announce, shared_settings, table_rows
 from analysis.robustness import DEFINITIONS, robustness_table
 from analysis.style import REFERENCE, legend_beside, looks, save
 from analysis.table import absent
-from study.errors import UsageError
+from study.commands import one_line
 
 PARETO = (
     "Score and sensitivity against trained parameters: means over seeds with 95 % Student intervals. Filled: "
@@ -151,12 +151,7 @@ def _html(study: Compared, kept: dict[str, pd.DataFrame], drawn: list[Path]) -> 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.compare", description=__doc__)
     parser.add_argument("folder", type=Path, help="a comparison, such as results/compare/NAME")
-    try:
-        print(f"report: {draw(parser.parse_args(arguments).folder)}")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return one_line(lambda: announce(draw, parser.parse_args(arguments).folder))
 
 
 if __name__ == "__main__":

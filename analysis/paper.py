@@ -24,7 +24,8 @@ from analysis.accounting import compute_table, parameter_table
 from analysis.claims import CLAIMS, FROM_RECORDS, SAME_SCORE, Part, as_table, blocks, small
 from analysis.paired import comparison_table
 from analysis.robustness import robustness_table
-from analysis.table import AnalysisError, Study, load
+from analysis.table import Study, load
+from study.commands import one_line
 
 Drawer = Callable[[Study, Path], Path]
 
@@ -192,12 +193,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.paper", description=__doc__)
     parser.add_argument("--results", default="results", help="where studies are kept")
     results = Path(parser.parse_args(arguments).results)
+    return one_line(lambda: announce(results))
+
+
+def announce(results: Path) -> int:
+    """Makes everything; prints the verdicts, what has no records yet, and where the report is."""
     start = time.monotonic()
-    try:
-        report = make(results)
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    report = make(results)
     claims = pd.read_csv(report.parent / "claims.csv")
     for row in claims[claims["part"].isna()].itertuples():
         print(f"{row.claim}  {row.verdict:15} {row.test}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from analysis import figures, geometry_figures
 from analysis.robustness import DEFINITIONS, robustness_table
 from analysis.style import looks
 from analysis.table import AnalysisError, Study, absent, load, setting_text, settings_columns
+from study.commands import one_line
 
 SHOWN = {
     "tuned_test": "tuned test score",
@@ -210,11 +212,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("name", help="a study, a folder under --results")
     parser.add_argument("--results", default="results", help="where studies are kept")
     chosen = parser.parse_args(arguments)
-    try:
-        print(f"report: {draw(Path(chosen.results) / chosen.name)}")
-    except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return one_line(lambda: announce(draw, Path(chosen.results) / chosen.name))
+
+
+def announce(draw: Callable[[Path], Path], folder: Path) -> int:
+    """Draws the report of a study and says where it is."""
+    print(f"report: {draw(folder)}")
     return 0
 
 

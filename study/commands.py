@@ -16,18 +16,24 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: stop as on Ctrl-C, with another exit code."""
 
 
+def one_line(action: Callable[[], int]) -> int:
+    """Does what a command does; wrong usage is one line and exit code 2."""
+    try:
+        return action()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
 def run(action: Callable[[], int], command: str) -> int:
-    """Does what a command does; returns its exit code.
+    """The same for a command that trains: returns its exit code on a full disk and after a signal as well.
 
     Args:
         command: what to type to go on after an interrupt.
     """
     try:
         with _sigterm_as_interrupt():
-            return action()
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            return one_line(action)
     except CannotWrite as error:
         print(f"error: {error}; what is finished is kept: the same command goes on", file=sys.stderr)
         return 1

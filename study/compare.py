@@ -19,7 +19,7 @@ import yaml
 
 from study import commands, config, methods, records
 from study.config import SweepSettings
-from study.coordinator import carry_out, describe
+from study.coordinator import carry_out, describe, read_plan
 from study.errors import UsageError, nearest
 from study.files import write_atomically
 from study.methods import external
@@ -219,9 +219,8 @@ def compare(arguments: list[str], command: str) -> int:
 
 def _settings(each: Contender, sweep: str, overrides: list[str]) -> SweepSettings:
     """The sweep for this method alone, with the sweep's own options for it and those given."""
-    settings = config.load(sweep, ["method=lora", *overrides])
-    if settings.axes.keys() - {k for k in settings.axes if k.startswith("task.")}:
-        settings.axes = {k: v for k, v in settings.axes.items() if not k.startswith("method.")}
+    settings = config.load(sweep, overrides)
+    settings.axes = {k: v for k, v in settings.axes.items() if not k.startswith("method.")}
     settings.methods = [each.method]
     settings.method = {each.method: dict(settings.method.get(each.method, {})) | each.options}
     return settings
@@ -247,7 +246,7 @@ def _write_description(
     folder: Path, runs_by_label: dict[str, list[Run]], labels: list[str], command: str
 ) -> None:
     """compare.json: what the analysis needs to know beside the tables."""
-    profiles = json.loads((folder / "plan.json").read_text())["profiles"] if _planned(folder) else {}
+    profiles = (read_plan(folder) or {}).get("profiles", {})
     costs = {}
     for label, runs in runs_by_label.items():
         profile = profiles.get(runs[0].variant, {})
@@ -264,10 +263,6 @@ def _write_description(
         "costs": costs,
     }
     write_atomically(folder / "compare.json", json.dumps(description, indent=1).encode())
-
-
-def _planned(folder: Path) -> bool:
-    return (folder / "plan.json").exists()
 
 
 def _adapter_bytes(folder: Path, runs: list[Run]) -> int | None:

@@ -133,14 +133,12 @@ def tidy_folder(folder: Path, settings: SweepSettings) -> None:
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     records.set_damaged_aside(folder)
     try:
-        json.loads((folder / "plan.json").read_text())
-    except FileNotFoundError:
-        return
-    except ValueError:
+        plan = read_plan(folder)
+    except DamagedPlan:
         set_aside(folder / "plan.json", "The study is planned anew.")
         return
-    plan = read_plan(folder)
-    assert plan is not None
+    if plan is None:
+        return
     before, now = DEFAULTS | plan["settings"]["task"], dataclasses.asdict(settings.task)
     for key, value in before.items():
         if now.get(key) != value and f"task.{key}" not in settings.axes:
@@ -149,11 +147,16 @@ def tidy_folder(folder: Path, settings: SweepSettings) -> None:
             )
 
 
+class DamagedPlan(UsageError):
+    """plan.json is not what was written."""
+
+
 def read_plan(folder: Path) -> dict[str, Any] | None:
     """plan.json: settings, profiles, and of every pack its run_ids, title and estimated seconds; or None.
 
     Raises:
-        UsageError: if it cannot be read, or a newer version wrote it.
+        DamagedPlan: if it cannot be read.
+        UsageError: if a newer version wrote it.
     """
     path = folder / "plan.json"
     if not path.exists():
@@ -162,7 +165,7 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
         plan = json.loads(path.read_text())
         version = plan["record_version"]
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is damaged; the sweep's command plans anew") from None
+        raise DamagedPlan(f"{path} is damaged; the sweep's command plans anew") from None
     records.check_version(path, version)
     unknown = {"titles": ["?"] * len(plan["packs"]), "seconds": [0.0] * len(plan["packs"]), "workers": 1}
     return unknown | plan  # version 1 did not say

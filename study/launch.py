@@ -25,6 +25,7 @@ from study.plan import Pack, Run
 WORKER_GIB = 1.0
 """Main memory that one worker needs with a small model."""
 DEATHS = 3
+"""So many workers may die over a job before it is given up."""
 GRACE_S = 8.0
 """How long workers that are asked to stop may take to save what they train."""
 

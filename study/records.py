@@ -189,8 +189,9 @@ def collect(folder: Path, order: list[str]) -> dict[str, pd.DataFrame]:
 
     chunks = [tables(chunk) for chunk in _chunks(read_all(folder))] or [tables([])]
     place = {run_id: i for i, run_id in enumerate(order)}
-    run_ids = sorted(statuses(folder), key=lambda run_id: (place.get(run_id, len(place)), run_id))
-    position = {run_id: i for i, run_id in enumerate(run_ids)}
+    found = [run_id for chunk in chunks for run_id in chunk["runs"].run_id]
+    ranked = sorted(found, key=lambda run_id: (place.get(run_id, len(place)), run_id))
+    position = {run_id: i for i, run_id in enumerate(ranked)}
     made = {}
     for name, schema in TABLES.items():
         table = pd.concat([chunk.pop(name) for chunk in chunks], ignore_index=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
+from study.commands import one_line
 from study.errors import UsageError, nearest
 
 NAMES = ("packing", "energy", "cluster", "scale")
@@ -12,14 +13,14 @@ NAMES = ("packing", "energy", "cluster", "scale")
 
 def main(arguments: list[str]) -> int:
     name, *rest = arguments if arguments and not arguments[0].startswith("-") else ["packing", *arguments]
-    try:
+
+    def measure() -> int:
         if name not in NAMES:
             raise UsageError(f"unknown benchmark {name!r}; {nearest(name, NAMES)}")
         importlib.import_module(f"analysis.benchmark.{name}").main(rest)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return one_line(measure)
 
 
 if __name__ == "__main__":
