@@ -39,13 +39,17 @@ class TaskSettings:
     scale: str = "mini"
     model: str = MISSING  # hub name, local path, or `shipped`
     data: str = MISSING  # a data set's hub name, a local path, or the task's own
-    target_modules: list[str] = field(default_factory=list)
+    subset: str | None = None  # which of the task's data sets
+    max_length: int | None = None  # tokens; null: what the task says for its data
+    target_modules: list[str] = field(default_factory=list)  # []: each linear layer of the blocks
     steps: int = MISSING
     batch_size: int = MISSING
     eval_batch_size: int = 256
     evaluations: int = 6  # points after step 0 at which score and geometry are measured
     weight_decay: float = 0.0
     warmup_steps: int = 0  # linear; then cosine to zero
+    accumulate: int = 1  # parts of a batch that go through the model one after the other
+    gradient_checkpointing: bool = False  # activations are computed again in the backward pass
     clip: float | None = None  # largest norm of one run's gradient
     precision: str = "float32"  # float32 | bfloat16
     head_lr: float | None = None  # fixed rate of a trained head; null: the head stays frozen

@@ -1,17 +1,77 @@
-"""Loading a pretrained model from a hub name or a local path, refusing one that is not whole."""
+"""Loading pretrained models and tokenizers from a hub name or a local path, refusing what is not whole."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from study.errors import UsageError, first_line
 
+_SKELETONS = ContextVar("skeletons", default=False)
 
-def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs: Any) -> nn.Module:
+
+@contextlib.contextmanager
+def skeletons() -> Iterator[None]:
+    """Inside, models are built on the meta device: shapes without weights, to count with."""
+    token = _SKELETONS.set(True)
+    try:
+        yield
+    finally:
+        _SKELETONS.reset(token)
+
+
+def _check_folder(path: str) -> None:
+    folder = Path(path)
+    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.is_dir():
+        raise UsageError(f"task.model={path}: no such folder")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UsageError(f"task.model={path}: no config.json; give a folder made by save_pretrained")
+
+
+def load_config(path: str, **kwargs: Any) -> PretrainedConfig:
+    """A model's configuration alone.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    _check_folder(path)
+    try:
+        return AutoConfig.from_pretrained(path, **kwargs)
+    except Exception as error:
+        raise UsageError(f"task.model={path}: cannot be loaded: {first_line(error)}") from None
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """A model's tokenizer; one without a token for padding (Llama, GPT-2) pads with its end of text.
+
+    What is padded is masked, in attention and loss, so it does not matter which token fills it.
+
+    Raises:
+        UsageError: if there is none, or it has neither token.
+    """
+    _check_folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except Exception as error:
+        raise UsageError(f"task.model={path}: its tokenizer cannot be loaded: {first_line(error)}") from None
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise UsageError(
+                f"task.model={path}: its tokenizer has neither a padding nor an end-of-text token"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kwargs: Any) -> nn.Module:
     """The model in float32 on the CPU, frozen.
 
     Args:
@@ -22,11 +82,13 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
     Raises:
         UsageError: if there is no such checkpoint, it cannot be read, or weights are missing from it.
     """
-    folder = Path(path)
-    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.is_dir():
-        raise UsageError(f"task.model={path}: no such folder")
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UsageError(f"task.model={path}: no config.json; give a folder made by save_pretrained")
+    _check_folder(path)
+    if _SKELETONS.get():
+        config = load_config(path, **{k: v for k, v in kwargs.items() if k != "dtype"})
+        with torch.device("meta"):
+            return auto_class.from_config(config, dtype=kwargs.get("dtype", torch.float32)).requires_grad_(
+                False
+            )
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what it would warn of is checked below
     logging.disable_progress_bar()
@@ -36,7 +98,7 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
             output_loading_info=True,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
-            **kwargs,
+            **{"dtype": torch.float32, **kwargs},
         )
     except Exception as error:
         raise UsageError(f"task.model={path}: cannot be loaded: {first_line(error)}") from None
@@ -49,3 +111,32 @@ def load_pretrained(auto_class: Any, path: str, new_modules: list[str], **kwargs
             f"task.model={path}: {len(lost)} weights are missing or of another shape, such as {lost[0]}"
         )
     return model.requires_grad_(False)
+
+
+def heads(auto_class: Any, path: str, **kwargs: Any) -> list[str]:
+    """The modules that a model for a task has beside the pretrained one: its head, new in most checkpoints.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
+    config = load_config(path, **kwargs)
+    with torch.device("meta"):
+        model = auto_class.from_config(config)
+    beside = [name for name, part in model.named_children() if name != model.base_model_prefix]
+    return [name for name in beside if any(True for _ in model.get_submodule(name).parameters())]
+
+
+def block_layers(model: nn.Module) -> list[str]:
+    """Names of the linear layers of a model's blocks, each once: `attention.self.query_proj`, ...
+
+    Blocks are what stands in a numbered list of modules, as every transformer's do.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    found: dict[str, None] = {}
+    for name, module in model.named_modules():
+        parts = name.split(".")
+        numbered = [i for i, part in enumerate(parts) if part.isdigit()]
+        if numbered and isinstance(module, nn.Linear | Conv1D):
+            found[".".join(parts[numbered[0] + 1 :])] = None
+    return list(found)

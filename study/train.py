@@ -49,9 +49,9 @@ def learning_rate_share(step: int, steps: int, warmup_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
 
 
-def fold(batches: Sequence[Batch], device: torch.device) -> Batch:
+def fold(task: Task, batches: Sequence[Batch], device: torch.device) -> Batch:
     """One batch per run, (batch, ...) each, as one batch with the runs leading: (runs * batch, ...)."""
-    return {name: torch.cat([b[name] for b in batches]).to(device) for name in batches[0]}
+    return {name: value.to(device) for name, value in task.join(batches).items()}
 
 
 def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextManager[Any]:
@@ -67,14 +67,14 @@ def evaluate(task: Task, model: nn.Module, split: str, runs: int = 1) -> tuple[l
     model.eval()
     predictions, losses, references = [], [], []
     for batch in task.batches(split):
-        folded = fold([batch] * runs, device)
+        folded = fold(task, [batch] * runs, device)
         with autocast(task.settings, device):
             outputs = task.forward(model, folded)
         losses.append(task.losses(outputs, folded).double().unflatten(0, (runs, -1)).cpu())
         predictions.append(task.predictions(outputs, folded).unflatten(0, (runs, -1)).cpu())
         references.append(batch)
     model.train(was_training)
-    predicted, whole = torch.cat(predictions, 1), fold(references, torch.device("cpu"))
+    predicted, whole = torch.cat(predictions, 1), task.join(references)
     scores = [task.metrics(predicted[run], whole)[task.metric] for run in range(runs)]
     return scores, torch.cat(losses, 1).mean(1).tolist()
 
@@ -93,7 +93,7 @@ def backward(task: Task, model: nn.Module, pack: Pack, batches: Sequence[Batch])
     Returns:
         Each run's mean loss, (runs,), and gradient, (runs, trained numbers); the leaves have theirs too.
     """
-    batch = fold(batches, pack.device)
+    batch = fold(task, batches, pack.device)
     flat = pack.bind()
     flat.retain_grad()
     with autocast(task.settings, pack.device):

@@ -30,6 +30,7 @@ from study.files import CannotWrite
 from study.launch import halves
 from study.packing import Pack as Packed
 from study.plan import PER_RUN, Run, digest
+from study.pretrained import block_layers
 from study.profile import is_out_of_memory, profile
 from study.tasks import Task
 from study.train import Hyperparameters, evaluate, train
@@ -63,15 +64,15 @@ class Worker:
             self._loaded = (key, (task, model, scores))
         return self._loaded[1]
 
-    def config(self, run: Run, task: Task) -> Any:
-        head = task.head_modules if task.settings.head_lr else None
-        return methods.config(run.method, run.options, task.settings.target_modules, head)
+    def config(self, run: Run, task: Task, model: nn.Module) -> Any:
+        head = list(task.head_modules) if task.settings.head_lr else None
+        return methods.config(run.method, run.options, target_modules(task, model), head)
 
     def profile(self, job: dict[str, Any]) -> dict[str, Any]:
         run = Run(**job["run"])
         try:
             task, model, _ = self.base(run)
-            config = self.config(run, task)
+            config = self.config(run, task, model)
             found = profile(task, model, config, job["runs"], job["pack_size"])
             return {"profile": found.as_dict()}
         except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
@@ -131,7 +132,7 @@ class Worker:
             hyperparameters = [
                 Hyperparameters(r.lr, r.seed, r.task["weight_decay"], r.task["noise"]) for r in runs
             ]
-            config = self.config(runs[0], task)
+            config = self.config(runs[0], task, model)
 
             def keep(pack: Packed) -> None:
                 if job["save_adapters"]:
@@ -164,6 +165,24 @@ class Worker:
                 print(reason, flush=True)
                 return None
         return [records.failed({**run.columns(), **shared}, reason) for run in runs]
+
+
+def target_modules(task: Task, model: nn.Module) -> list[str]:
+    """The layers to adapt.
+
+    Raises:
+        UsageError: if the model has none of those that the settings name.
+    """
+    layers = block_layers(model)
+    named = task.settings.target_modules
+    ends = [name for name, _ in model.named_modules()]
+    for name in named:
+        if not any(end == name or end.endswith(f".{name}") for end in ends):
+            model_name = task.settings.model
+            raise UsageError(
+                f"task.target_modules: {model_name} has no layer {name}; its blocks have: {', '.join(layers)}"
+            )
+    return named or layers
 
 
 def _jobs() -> queue.Queue[dict[str, Any]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,12 +30,14 @@ class Task(ABC):
         higher_is_better: its direction.
         chance: what a guess reaches.
         head_modules: modules to train beside the adapter when `task.head_lr` is set.
+        padding: what fills rows that are shorter than others, by the tensor's name; 0 where it is not named.
     """
 
-    metric: ClassVar[str]
-    higher_is_better: ClassVar[bool] = True
+    metric: str
+    higher_is_better: bool = True
     chance: float
-    head_modules: ClassVar[list[str]] = []
+    head_modules: Sequence[str] = ()
+    padding: Mapping[str, int] = {}
 
     def __init__(self, settings: TaskSettings) -> None:
         self.settings = settings
@@ -71,6 +73,20 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
+
+    def join(self, batches: Sequence[Batch]) -> Batch:
+        """The batches' rows in one; where rows differ in length, (rows, length), the shorter are filled up."""
+        import torch
+        from torch.nn.functional import pad
+
+        joined = {}
+        for name in batches[0]:
+            parts = [batch[name] for batch in batches]
+            if parts[0].ndim == 2:
+                longest, fill = max(part.shape[1] for part in parts), self.padding.get(name, 0)
+                parts = [pad(part, (0, longest - part.shape[1]), value=fill) for part in parts]
+            joined[name] = torch.cat(parts)
+        return joined
 
     def batch(self, seed: int, step: int) -> Batch:
         """Training batch number `step` of a run with this seed: the same for every method and rate.

@@ -95,7 +95,7 @@ def image_dataset(source: str, model: str) -> tuple[dict[str, Any], list[str]]:
 
 class Vtab(Task):
     metric = "accuracy"
-    head_modules = ["classifier"]
+    head_modules = ("classifier",)
 
     def __init__(self, settings: TaskSettings) -> None:
         super().__init__(settings)

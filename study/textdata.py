@@ -1,0 +1,100 @@
+"""Text data as splits of rows: a local CSV, TSV, JSON or JSONL file, a folder of them, or a hub data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.errors import UsageError, first_line, nearest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FORMATS = {".csv": ("csv", {}), ".tsv": ("csv", {"sep": "\t"}), ".json": ("json", {}), ".jsonl": ("json", {})}
+SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
+HELD_OUT = 0.1
+"""Share of the training rows that is held out for a split that the data does not have."""
+
+
+def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
+    """What there is of `train`, `validation` and `test` (of a hub data set, all its splits).
+
+    Args:
+        source: a file (all of it is `train`), a folder with train.csv, validation.csv, test.csv (or any other
+            of FORMATS), or a data set's hub name.
+        subset: a hub data set's configuration.
+
+    Raises:
+        UsageError: if there is nothing to read, or it cannot be read.
+    """
+    import datasets
+
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = {
+            s: [f for f in sorted(path.glob(f"{s}.*")) if f.suffix in FORMATS] for s in SPLIT_NAMES.values()
+        }
+        found = {split: _file(matches[0]) for split, matches in files.items() if matches}
+        if "train" not in found:
+            known = ", ".join(FORMATS)
+            raise UsageError(f"task.data={source}: no train file in this folder (one of {known})")
+        return found
+    if path.is_file():
+        return {"train": _file(path)}
+    try:
+        return dict(datasets.load_dataset(source, subset))
+    except Exception as error:
+        raise UsageError(f"task.data={source}: {first_line(error)}") from None
+
+
+def _file(path: Path) -> Dataset:
+    import datasets
+
+    if path.suffix not in FORMATS:
+        raise UsageError(f"task.data={path}: not one of {', '.join(FORMATS)}")
+    if not path.read_bytes().strip():
+        raise UsageError(f"task.data={path}: the file is empty")
+    kind, options = FORMATS[path.suffix]
+    try:
+        rows = datasets.load_dataset(kind, data_files=str(path), split="train", **options)
+    except Exception as error:
+        reason = first_line(error.__cause__ or error)
+        raise UsageError(f"task.data={path}: cannot be read as {path.suffix[1:]}: {reason}") from None
+    if not len(rows):
+        raise UsageError(f"task.data={path}: no rows")
+    return rows
+
+
+def three_splits(found: dict[str, Dataset], test_is_hidden: bool = False) -> dict[str, Dataset]:
+    """`train`, `valid` and `test`; what is lacking is held out of the training rows, by a fixed shuffle.
+
+    Args:
+        test_is_hidden: the data set's own test split has no labels: its validation split becomes the test,
+            and the learning rate is chosen on rows held out of training, which nothing else has seen.
+    """
+    parts = {"train": found["train"]}
+    names = {"test": "validation"} if test_is_hidden else {"test": "test", "valid": "validation"}
+    for split in ("test", "valid"):
+        if names.get(split) in found:
+            parts[split] = found[names[split]]
+        else:
+            cut = parts["train"].train_test_split(HELD_OUT, seed=0)
+            parts["train"], parts[split] = cut["train"], cut["test"]
+    return parts
+
+
+def column(rows: Dataset, names: Sequence[str], what: str, source: str) -> str:
+    """The first of `names` that the rows have.
+
+    Raises:
+        UsageError: naming the columns there are.
+    """
+    have: list[Any] = rows.column_names
+    for name in names:
+        if name in have:
+            return name
+    close = nearest(names[0], have)
+    raise UsageError(
+        f"task.data={source}: no {what} column ({' or '.join(names)}); has {', '.join(have)}; {close}"
+    )
