@@ -75,7 +75,7 @@ class Task(ABC):
         """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
 
     def join(self, batches: Sequence[Batch]) -> Batch:
-        """The batches' rows in one; where rows differ in length, (rows, length), the shorter are filled up."""
+        """The batches' rows in one; where they differ in length, (rows, length), the shorter are filled."""
         import torch
         from torch.nn.functional import pad
 

@@ -1,7 +1,7 @@
 """English prose that ships with the project: CPython's language reference and its library's docstrings.
 
 Extracted once, from CPython 3.11.7 (its licence is PROSE-LICENSE, beside the file), so that nothing depends
-on the Python that runs. `python -m study.tasks.miniature.prose` extracts it anew, from the Python that runs it.
+on the Python that runs. `python -m study.tasks.miniature.prose` extracts it from the Python that runs it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 def paragraphs() -> list[tuple[str, str]]:
-    """(source, text) of each paragraph, in reading order; a source is `reference/TOPIC` or `library/MODULE`."""
+    """(source, text) of each paragraph, in reading order; source: `reference/TOPIC` or `library/MODULE`."""
     with gzip.open(FILE, "rt", encoding="utf-8") as lines:
         pairs = [line.rstrip("\n").split("\t") for line in lines]
     return [(source, text) for source, text in pairs]
