@@ -170,7 +170,7 @@ def _read(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.Da
                 f"{path} has record version {newest}, newer than the {schema.RECORD_VERSION} this "
                 "code reads; update the code"
             )
-        if int(table["record_version"].min()) == 1:
+        if int(table["record_version"].min()) < schema.RECORD_VERSION:
             table = table.assign(**{k: v for k, v in schema.ADDED.items() if k not in table})
     lacking = [c for c in columns if c not in table]
     if lacking:

@@ -30,15 +30,11 @@ def save(pack: Pack, run: int, target: Path) -> None:
     Raises:
         CannotWrite: if the disk is full or the folder cannot be written.
     """
-    import torch
     from safetensors import SafetensorError
 
-    with torch.no_grad():
-        for name, packed in pack.packed.items():
-            tensors = dict([*packed.inner.named_parameters(), *packed.inner.named_buffers()])
-            for tensor, values in packed.stacked.items():
-                tensors[tensor].data.copy_(values[run])
-            _put(pack, name, packed.inner)
+    for packed in pack.packed.values():
+        packed.take(run)
+    pack.show_inner()
     partial = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -48,14 +44,8 @@ def save(pack: Pack, run: int, target: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise CannotWrite(f"cannot write {target}: {first_line(error)}") from None
     finally:
-        for name, packed in pack.packed.items():
-            _put(pack, name, packed)
+        pack.show_packed()
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _put(pack: Pack, name: str, module: object) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(pack.base.get_submodule(parent), child, module)
 
 
 def keep_best(folder: Path, runs: pd.DataFrame) -> None:

@@ -30,13 +30,15 @@ def check(s: SweepSettings) -> None:
     Raises:
         UsageError: naming the key, its value and what would be right.
     """
-    axes: dict[str, list[Any]] = {"method": s.methods, "lr": s.lr, **s.axes}
+    axes: dict[str, list[Any]] = {"method": s.methods, **s.axes}
+    if not all("lr" in point for point in s.points) or not s.points:
+        axes["lr"] = s.lr
     for key, values in axes.items():
         if not values:
             raise UsageError(f"{key} is empty; give at least one")
         if repeated := [v for i, v in enumerate(values) if v in values[:i]]:
             raise UsageError(f"{key} repeats {repeated[0]}; give each value once")
-    for lr in s.lr:
+    for lr in [*s.lr, *(point["lr"] for point in s.points if "lr" in point)]:
         if not (math.isfinite(lr) and lr > 0):
             raise UsageError(f"lr={lr} is not a learning rate; give positive, finite numbers")
     positive = {
@@ -49,11 +51,14 @@ def check(s: SweepSettings) -> None:
         "launcher.workers": s.launcher.workers,
         "launcher.cpus_per_task": s.launcher.cpus_per_task,
         "launcher.mem_gb": s.launcher.mem_gb,
+        "launcher.gpu_memory_gb": s.launcher.gpu_memory_gb,
         "launcher.timeout_min": s.launcher.timeout_min,
         "launcher.array_parallelism": s.launcher.array_parallelism,
         "launcher.max_array": s.launcher.max_array,
         "task.head_lr": s.task.head_lr,
         "task.clip": s.task.clip,
+        "task.max_length": s.task.max_length,
+        "task.accumulate": s.task.accumulate,
     }
     for key, number in positive.items():
         if number is not None and not (math.isfinite(number) and number > 0):
@@ -62,6 +67,10 @@ def check(s: SweepSettings) -> None:
         number = getattr(s.task, key)
         if not (math.isfinite(number) and number >= 0):
             raise UsageError(f"task.{key}={number} must be zero or more")
+    if s.task.accumulate > s.task.batch_size:
+        raise UsageError(
+            f"task.accumulate={s.task.accumulate} is more than task.batch_size={s.task.batch_size}"
+        )
     choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "task.precision": (s.task.precision, ("float32", "bfloat16")),
         "launcher.device": (s.launcher.device, (None, "cpu", "cuda")),

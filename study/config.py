@@ -63,6 +63,7 @@ class LauncherSettings:
     name: str = "local"
     device: str | None = None  # cpu | cuda; null: cuda if there is one
     workers: int | None = None  # local: processes; null: one per core, or one per GPU
+    gpu_memory_gb: float | None = None  # packs are no larger than fits in it, by an estimate
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
@@ -83,11 +84,12 @@ class SweepSettings:
     """A whole study: which runs, on what, launched how, kept where."""
 
     sweep: str = MISSING
-    name: str = MISSING  # folder under `results`; the sweep's own name by default
+    name: str = MISSING  # folder under `results`; by default the sweep's name, and the task if it is another
     methods: list[str] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
     seeds: int = 5
     axes: dict[str, list[Any]] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)  # settings that belong together
     method: dict[str, dict[str, Any]] = field(default_factory=dict)
     task: TaskSettings = field(default_factory=TaskSettings)
     launcher: LauncherSettings = field(default_factory=LauncherSettings)
@@ -122,9 +124,12 @@ def load(sweep: str, overrides: list[str]) -> SweepSettings:
     if sweep not in sweep_names():
         raise UsageError(f"unknown sweep {sweep!r}; {nearest(sweep, sweep_names())}")
     parsed = _parse(overrides)
-    config = _compose(sweep, parsed)
+    config, own_task = _compose(sweep, parsed)
     for override in parsed:
         _apply(config, override)
+    _choose_points(config, parsed)
+    if OmegaConf.is_missing(config, "name"):
+        config.name = _default_name(config, own_task)
     try:
         settings = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -132,6 +137,8 @@ def load(sweep: str, overrides: list[str]) -> SweepSettings:
     assert isinstance(settings, SweepSettings)
     for method in settings.methods:
         _checked_method(method)
+    for key in {key for point in settings.points for key in point} - {"method", "lr"}:
+        _check_key(config, key)
     for method, options in settings.method.items():
         for option in options:
             _check_option(method, option)
@@ -149,8 +156,8 @@ def _parse(overrides: list[str]) -> list[Override]:
         raise UsageError(f"cannot read the overrides: {first_line(error)}") from None
 
 
-def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
-    """The YAML of the sweep with the chosen task, over the typed schema."""
+def _compose(sweep: str, overrides: list[Override]) -> tuple[DictConfig, DictConfig]:
+    """The YAML of the sweep with the chosen task, over the typed schema; and the sweep's own task."""
     choice = {}
     for override in overrides:
         if override.key_or_group in GROUPS:
@@ -166,6 +173,7 @@ def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
     try:
         with initialize_config_dir(config_dir=str(folder.resolve()), version_base="1.3"):
             plain = compose(sweep, overrides=chosen)
+            own_task = plain.task
             if choice:
                 task = choice.get("task", plain.task.name)
                 scale = choice.get("scale", plain.task.scale if "task" not in choice else "mini")
@@ -178,9 +186,37 @@ def _compose(sweep: str, overrides: list[Override]) -> DictConfig:
         raise UsageError(f"sweeps/{sweep}.yaml: {first_line(error)}") from None
     assert isinstance(config, DictConfig)
     config.sweep = sweep
-    if OmegaConf.is_missing(config, "name"):
-        config.name = sweep
-    return config
+    return config, own_task
+
+
+def _default_name(config: DictConfig, own_task: DictConfig) -> str:
+    """The sweep's name; where its task was changed, that too: lr_grid_glue_rte_paper."""
+    task, changed = config.task, ("name", "scale", "subset")
+    if all(task.get(key) == own_task.get(key) for key in changed) and "task.subset" not in config.axes:
+        return str(config.sweep)
+    subset = None if "task.subset" in config.axes else task.subset
+    scale = task.scale if task.scale != "mini" else None
+    return "_".join(str(part) for part in (config.sweep, task.name, subset, scale) if part)
+
+
+def _choose_points(config: DictConfig, overrides: list[Override]) -> None:
+    """An override of what the sweep's points set chooses among them; `lr` replaces theirs.
+
+    Raises:
+        UsageError: if no point has what is given.
+    """
+    for override in overrides:
+        key = override.key_or_group
+        fixed = [point[key] for point in config.points if key in point]
+        if key == "lr" or not fixed:
+            continue
+        given = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        config.points = [point for point in config.points if point.get(key, given[0]) in given]
+        with open_dict(config.axes):
+            config.axes.pop(key, None)
+        if not set(fixed) & set(given):
+            known = ", ".join(str(value) for value in dict.fromkeys(fixed))
+            raise UsageError(f"{key}={given[0]}: sweep {config.sweep} has {known}")
 
 
 def _check_task(task: str, scale: str) -> None:

@@ -30,6 +30,7 @@ from study.plan import (
     Run,
     best_pack_sizes,
     by_variant,
+    describe_memory,
     describe_packs,
     pack_seconds,
     plan_packs,
@@ -251,6 +252,7 @@ def jobs_of(folder: Path, settings: SweepSettings, packs: list[Pack], found: dic
             "pack_id": pack.pack_id,
             "runs": [dataclasses.asdict(run) for run in pack.runs],
             "seconds": pack_seconds(pack, found),
+            "whole": found[pack.runs[0].variant].get("whole", False),
             "checkpoint_s": settings.checkpoint_s,
             "save_adapters": settings.save_adapters != "none",
             "columns": columns,
@@ -312,7 +314,13 @@ def _plan(
 
 
 def describe(settings: SweepSettings, runs: list[Run]) -> str:
-    """What the runs would take, from profiles at hand: this machine's, or the reference machine's."""
+    """What the runs would take, from profiles at hand: this machine's, or the reference machine's.
+
+    With `launcher.gpu_memory_gb`, where there are none, the memory they need, from the model's shape.
+
+    Raises:
+        UsageError: if a model or its data is not there, or does not fit in the memory.
+    """
     groups = by_variant(runs)
     workers, startup_s = worker_count(settings.launcher, len(runs)), 0.0
     threads = threads_per_worker(workers)
@@ -320,13 +328,21 @@ def describe(settings: SweepSettings, runs: list[Run]) -> str:
         workers, threads = settings.launcher.array_parallelism, settings.launcher.cpus_per_task
         startup_s = STARTUP_S
     own = profiles.kept(groups, settings, threads)
-    reference = profiles.of_reference_machine() if settings.pack_size is None else {}
+    reference = {}
+    if settings.pack_size is None and settings.launcher.gpu_memory_gb is None:
+        reference = profiles.of_reference_machine()
     found = {v: p for v, p in (reference | own).items() if v in groups}
     head = f"{settings.sweep}: {settings.task.name} ({settings.task.scale}), {len(runs)} runs"
     lines = [f"{head}, results in {Path(settings.results) / settings.name}"]
     if found.keys() != groups.keys():
-        for group in groups.values():
+        memory_gb = settings.launcher.gpu_memory_gb
+        estimates = profiles.estimated(groups, settings) if memory_gb else {}
+        for variant, group in groups.items():
             lines.append(f"  {group[0].title}: {len(group)} runs")
+            if memory_gb:
+                own = estimates[variant]
+                memory = describe_memory(own, len(group), memory_gb)
+                lines[-1] += f"; {own['parameters']:,} parameters; {memory}"
         lines.append("  packs, parameters and time are measured at launch: new on this machine")
         return "\n".join(lines)
     packs = plan_packs(runs, best_pack_sizes(groups, found, workers, startup_s))

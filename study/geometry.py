@@ -6,12 +6,13 @@ Neurons are the rows of torch's (f, d) weight, the columns of the paper's W.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from study.packing import Pack
+from study.packing import Pack, PackedModule
 
 CLOSE = 1e-3
 """Squared distance below which |a - b|^2 = 2 - 2 a.b has lost digits and is computed anew."""
@@ -81,6 +82,10 @@ def hyperspherical_energy(
     return (total.item() / pairs if pairs else float("nan")), duplicates
 
 
+NUMBERS_AT_ONCE = 2**27
+"""So many numbers of transformed weights are held at a time: 1 GiB in float64."""
+
+
 class Geometry:
     """Distances and hyperspherical energy of a pack's layers; the base weights' own is kept."""
 
@@ -88,22 +93,30 @@ class Geometry:
         self.pack = pack
         self.base_energy: dict[str, float] = {}
 
+    def _weights(self, layer: PackedModule) -> Iterator[tuple[Tensor, Tensor]]:
+        """W and W' of one run after the other: (f, d) each."""
+        size = sum(p.numel() for p in layer.inner.get_base_layer().parameters())  # type: ignore[operator]
+        at_once = max(1, NUMBERS_AT_ONCE // size)
+        for start in range(0, self.pack.runs, at_once):
+            weight, transformed = layer.effective_weights(slice(start, start + at_once))
+            for own in transformed:
+                yield weight, own
+
     @torch.no_grad()
     def measure(self) -> list[list[dict[str, Any]]]:
         """Per run, the rows of the `layers` table (without run_id) for the parameters bound now."""
         rows: list[list[dict[str, Any]]] = [[] for _ in range(self.pack.runs)]
         for name, layer in self.pack.adapted_layers().items():
-            weight, transformed = layer.effective_weights()
-            if name not in self.base_energy:
-                self.base_energy[name] = hyperspherical_energy(weight)[0]
-            distances = frobenius(transformed - weight)
             sides = {side: distance_to_identity(layer.dense_blocks(side)) for side in layer.sides()}
-            for run, own in enumerate(transformed):
+            for run, (weight, own) in enumerate(self._weights(layer)):
+                if name not in self.base_energy:
+                    self.base_energy[name] = hyperspherical_energy(weight)[0]
+                distance = frobenius(own - weight)
                 energy, duplicates = hyperspherical_energy(own)
                 shared = {
                     "layer": name,
-                    "weight_distance": distances[run].item(),
-                    "relative_distance": (distances[run] / frobenius(weight)).item(),
+                    "weight_distance": distance.item(),
+                    "relative_distance": (distance / frobenius(weight)).item(),
                     "he": energy,
                     "he_change": energy - self.base_energy[name],
                     "duplicates": duplicates,

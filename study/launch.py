@@ -89,10 +89,14 @@ def worker_count(settings: LauncherSettings, most: int) -> int:
     return max(1, min(cores(), most, int(memory / WORKER_GIB)))
 
 
-def halves(job: Job) -> list[Job]:
-    """A `train` job that ran out of memory as two of half the size; none if it cannot be halved (again)."""
+def halves(job: Job, again: bool = False) -> list[Job]:
+    """A `train` job that ran out of memory as two of half the size; none if it is not to be halved.
+
+    Args:
+        again: halves may be halved: where it is certain that memory was the cause.
+    """
     runs = job["runs"]
-    if job.get("halved") or len(runs) < 2:
+    if (job.get("halved") and not again) or len(runs) < 2:
         return []
     middle = len(runs) // 2
     return [

@@ -1,14 +1,19 @@
 """Many runs of one method over one shared frozen base model, in one forward and backward.
 
 The runs' adapter parameters are stacked on a leading axis and live in one matrix, `flat`: (runs,
-trained numbers). The runs are folded into the batch, (runs * batch, ...), so the base model runs as
-it is; every module that owns trained tensors is replaced by a `PackedModule`, which unfolds the runs
-and maps the original module over them with `torch.func.vmap` and `functional_call`, whatever the
-method. One run alone skips vmap, which would cost it 20-40 %.
+trained numbers). The runs are folded into the batch, (runs * batch, ...), and mapped with
+`torch.func.vmap` and `functional_call`, whatever the method, in one of two ways:
+
+- by layers: the base model runs as it is; every module that owns trained tensors is replaced by a
+  `PackedModule`, which unfolds the runs and maps the original module over them. The faster way.
+- whole: the model's forward is mapped. For models that feed an adapted layer something without a batch
+  axis, as DeBERTa its shared relative positions. Fails where a per-run padding mask meets SDPA.
+
+One run alone skips vmap, which would cost it 20-40 %.
 
     pack = Pack(base, config, seeds=[0, 1, 2])
     pack.bind()                      # the adapters become views of the runs' parameters
-    outputs = base(**inputs)         # inputs: (runs * batch, ...)
+    outputs = pack.forward(task.forward, batch)  # batch: (runs * batch, ...)
     pack.close()                     # base is as it was
 """
 
@@ -23,13 +28,16 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from transformers.pytorch_utils import Conv1D
 
-from study.methods.multiplicative import MultiplicativeLayer
+from study.methods.multiplicative import MultiplicativeConfig, MultiplicativeLayer
+
+Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+"""What a task makes of a model and a batch: one row per example."""
 
 
 class PackedModule(nn.Module):
@@ -46,9 +54,10 @@ class PackedModule(nn.Module):
         self.stacked: dict[str, Tensor] = {}
         self.untouched: dict[str, Tensor] = {}
 
-    def call(self, inner: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+    @staticmethod
+    def call(inner: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
         """The inner module with each run's own tensors: (runs, batch, ...) -> (runs, batch, ...)."""
-        if self.runs == 1:
+        if len(x) == 1:
             alone = {name: value[0] for name, value in tensors.items()}
             return functional_call(inner, alone, (x[0],)).unsqueeze(0)
 
@@ -69,8 +78,8 @@ class PackedModule(nn.Module):
         return self.inner.sides() if isinstance(self.inner, MultiplicativeLayer) else ()
 
     @torch.no_grad()
-    def effective_weights(self) -> tuple[Tensor, Tensor]:
-        """W: (f, d) and every run's W': (runs, f, d), in float64, by feeding the layer the identity.
+    def effective_weights(self, runs: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """W: (f, d) and W' of these runs: (runs, f, d), in float64, by feeding the layer the identity.
 
         Right for every method that is linear in its input, whatever it does inside.
         """
@@ -80,24 +89,29 @@ class PackedModule(nn.Module):
         device = next(base.parameters()).device
         inputs = torch.zeros(width + 1, width, dtype=torch.float64, device=device)
         inputs[1:].fill_diagonal_(1.0)  # row 0 is the zero vector, whose image is the bias
-        tensors = _in_double(self.stacked)
-        images = self.call(inner, tensors, inputs.expand(self.runs, -1, -1))  # (runs, d + 1, f)
+        tensors = _in_double({name: value[runs] for name, value in self.stacked.items()})
+        count = len(range(*runs.indices(self.runs)))
+        images = self.call(inner, tensors, inputs.expand(count, -1, -1))  # (runs, d + 1, f)
         plain = functional_call(base, _in_double(self.untouched), (inputs,))  # (d + 1, f)
         return (plain[1:] - plain[:1]).mT, (images[:, 1:] - images[:, :1]).mT
 
     @torch.no_grad()
     def dense_blocks(self, side: str) -> Tensor:
         """One side's diagonal blocks of every run, (runs, n, b, b), in float64."""
-        inner = copy.deepcopy(self.inner)
+        inner = self.inner
         assert isinstance(inner, MultiplicativeLayer)
         blocks = []
         for run in range(self.runs):
-            own = {name: value[run] for name, value in self.stacked.items()}
-            for name, parameter in inner.named_parameters():
-                if name in own:
-                    parameter.data = own[name]
+            self.take(run)
             blocks.append(inner.dense_blocks(side))
         return torch.stack(blocks)
+
+    @torch.no_grad()
+    def take(self, run: int) -> None:
+        """Puts one run's tensors into the inner module itself."""
+        tensors = dict([*self.inner.named_parameters(), *self.inner.named_buffers()])
+        for name, value in self.stacked.items():
+            tensors[name].data.copy_(value[run])
 
 
 def _in_double(value: Any) -> Any:
@@ -134,6 +148,26 @@ class Slot:
         return f"{self.module}.{self.tensor}"
 
 
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def _at_risk(base: nn.Module, config: PeftConfig) -> list[nn.Parameter]:
+    """Base weights that the method might replace when it is put in, as PiSSA does: those it adapts.
+
+    The multiplicative methods never touch one, and a copy of all would double a large model.
+    """
+    if isinstance(config, MultiplicativeConfig) or next(base.parameters()).is_meta:
+        return []
+    adapted = [
+        module
+        for name, module in base.named_modules()
+        if config.target_modules in (None, "all-linear") or check_target_module_exists(config, name)  # type: ignore[attr-defined]
+    ]
+    return list(dict.fromkeys(weight for module in adapted for weight in module.parameters()))
+
+
 def _owners(model: nn.Module) -> dict[str, nn.Module]:
     """The outermost modules to map over the runs: tuner layers, and others with trained tensors."""
     owners: dict[str, nn.Module] = {}
@@ -146,8 +180,23 @@ def _owners(model: nn.Module) -> dict[str, nn.Module]:
     return owners
 
 
+class _Forward(nn.Module):
+    """A function of a model and a batch as a module, for `functional_call`."""
+
+    def __init__(self, model: nn.Module, function: Forward) -> None:
+        super().__init__()
+        self.model = model
+        self.function = function
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.function(self.model, batch)
+
+
 class Pack:
     """The runs of one method that differ in seed (and in what their optimizer does), over one model.
+
+    Args:
+        whole: map the whole model over the runs, not its adapted layers.
 
     Attributes:
         runs: how many.
@@ -159,11 +208,14 @@ class Pack:
         UsageError, ValueError, TypeError: from the method, if it does not fit the model.
     """
 
-    def __init__(self, base: nn.Module, config: PeftConfig, seeds: Sequence[int]) -> None:
+    def __init__(
+        self, base: nn.Module, config: PeftConfig, seeds: Sequence[int], whole: bool = False
+    ) -> None:
         self.base = base
         self.runs = len(seeds)
+        self.by_layers = not whole or self.runs == 1
         self.device = next(base.parameters()).device
-        self._before = [(weight, weight.detach().clone()) for weight in base.parameters()]
+        self._before = [(weight, weight.detach().clone()) for weight in _at_risk(base, config)]
         states = {seed: self._initial_state(config, seed) for seed in dict.fromkeys(seeds)}
         self.peft_model = self._inject(config, seeds[0])
         changed = self._changed()
@@ -184,8 +236,7 @@ class Pack:
             if isinstance(owner, BaseTunerLayer):
                 weights = owner.get_base_layer().named_parameters()
                 self.packed[name].untouched = {n: changed[id(w)] for n, w in weights if id(w) in changed}
-            parent, _, child = name.rpartition(".")
-            setattr(base.get_submodule(parent), child, self.packed[name])
+        self.show_packed()
         # Tensors that a method draws anew for each seed without training them.
         trained = {f"{m}.{t}" for slot in self.slots for m, t in ((slot.module, slot.tensor), *slot.shared)}
         for full_name in states[seeds[0]].keys() - trained:
@@ -199,6 +250,9 @@ class Pack:
             warnings.simplefilter("ignore")  # peft's advice on defaults; errors are still raised
             torch.manual_seed(seed)
             model = get_peft_model(self.base, copy.deepcopy(config))
+        if getattr(self.base, "is_activation_checkpointing", False):
+            # peft asks for gradients down to the embeddings, which reentrant checkpointing alone needs.
+            self.base.disable_input_require_grads()  # type: ignore[operator]
         assert isinstance(model, PeftModel)
         return model
 
@@ -250,6 +304,34 @@ class Pack:
             for key, value in trained.items()
         ]
 
+    def show_packed(self) -> None:
+        """Puts the packed modules into the base model, if it is by layers that the runs are mapped."""
+        if self.by_layers:
+            for name, module in self.packed.items():
+                _put(self.base, name, module)
+
+    def show_inner(self) -> None:
+        """Puts the adapted modules themselves there."""
+        for name, module in self.packed.items():
+            _put(self.base, name, module.inner)
+
+    def forward(self, function: Forward, batch: dict[str, Tensor]) -> Tensor:
+        """`function(model, batch)` of every run: (runs * batch, ...) -> (runs * batch, ...)."""
+        if self.by_layers:
+            return function(self.base, batch)
+        module = _Forward(self.base, function)
+        stacked = {
+            f"model.{name}.{tensor}": value
+            for name, packed in self.packed.items()
+            for tensor, value in packed.stacked.items()
+        }
+        unfolded = {name: value.unflatten(0, (self.runs, -1)) for name, value in batch.items()}
+
+        def one(own: dict[str, Tensor], batch_of_run: dict[str, Tensor]) -> Tensor:
+            return functional_call(module, own, (batch_of_run,))
+
+        return vmap(one, randomness="different")(stacked, unfolded).flatten(0, 1)
+
     @property
     def parameters(self) -> int:
         """Trained numbers of one run as the paper counts them: degrees of freedom, heads included."""
@@ -297,8 +379,6 @@ class Pack:
 
     def close(self) -> None:
         """Gives the base model back as it was."""
-        for name, module in self.packed.items():
-            parent, _, child = name.rpartition(".")
-            setattr(self.base.get_submodule(parent), child, module.inner)
+        self.show_inner()
         self.peft_model.unload()
         self._restore()

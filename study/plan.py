@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from study.config import SweepSettings, TaskSettings
+from study.errors import UsageError
 
 PER_RUN = ("weight_decay", "noise")
 """Task settings that may differ within a pack; any other difference splits packs."""
@@ -100,23 +101,25 @@ class Pack:
 
 
 def plan_runs(settings: SweepSettings) -> list[Run]:
-    """Every run of the sweep: methods x other axes x seeds x learning rates, in that order."""
-    axes = settings.axes
+    """Every run of the sweep: methods x points x other axes x seeds x learning rates, in that order."""
     runs = []
     for method in settings.methods:
-        own = {k: v for k, v in axes.items() if not k.startswith("method.") or k.split(".")[1] == method}
-        for values in itertools.product(*own.values()):
-            point = dict(zip(own, values, strict=True))
-            task = dataclasses.asdict(settings.task)
-            options = dict(settings.method.get(method, {}))
-            for key, value in point.items():
-                group, _, name = key.partition(".")
-                if group == "task":
-                    task[name] = value
-                else:
-                    options[name.partition(".")[2]] = value
-            for seed in range(settings.seeds):
-                runs += [Run(task, method, options, lr, seed) for lr in settings.lr]
+        own = f"method.{method}."
+        axes = {k: v for k, v in settings.axes.items() if not k.startswith("method.") or k.startswith(own)}
+        for point in settings.points or [{}]:
+            if point.get("method", method) != method:
+                continue
+            rates = settings.lr or [point["lr"]]
+            for values in itertools.product(*axes.values()):
+                task = dataclasses.asdict(settings.task)
+                options = dict(settings.method.get(method, {}))
+                for key, value in {**point, **dict(zip(axes, values, strict=True))}.items():
+                    if key.startswith("task."):
+                        task[key.removeprefix("task.")] = value
+                    elif key.startswith("method."):
+                        options[key.removeprefix(own)] = value
+                for seed in range(settings.seeds):
+                    runs += [Run(task, method, options, lr, seed) for lr in rates]
     return runs
 
 
@@ -134,6 +137,57 @@ def makespan(costs: list[float], workers: int) -> float:
     for cost in sorted(costs, reverse=True):
         heapq.heappush(busy, heapq.heappop(busy) + cost)
     return max(busy)
+
+
+BYTES_PER_NUMBER = 12
+"""Of a trained number, in float32: itself and Adam's two averages. Its gradient is counted in the step."""
+
+RESERVED_MB = 1024.0
+"""Of a GPU's memory: its context and the workspaces of its libraries."""
+
+FRAGMENTED = 0.05
+"""Share of a GPU's memory that is lost between the blocks in use."""
+
+
+def pack_mb(profile: Profile, size: int) -> float:
+    """MB (2^20 bytes) that a pack of `size` runs needs on its device at most: weights, adapters, optimizer,
+    and what a step or an evaluation makes on the way (mostly activations)."""
+    run = profile["run_mb"] + profile["numbers"] * BYTES_PER_NUMBER / 2**20
+    return profile["weights_mb"] + profile["fixed_mb"] + size * run
+
+
+def fitting(sizes: list[int], profile: Profile, memory_gb: float | None) -> list[int]:
+    """Those of the pack sizes that fit in the memory of a device; all if it is not stated.
+
+    Raises:
+        UsageError: if none does.
+    """
+    if memory_gb is None:
+        return sizes
+    usable = (memory_gb * 1024 - RESERVED_MB) * (1 - FRAGMENTED)
+    fits = [size for size in sizes if pack_mb(profile, size) <= usable]
+    if not fits:
+        needs = pack_mb(profile, sizes[0]) / (1 - FRAGMENTED) + RESERVED_MB
+        raise UsageError(
+            f"launcher.gpu_memory_gb={memory_gb:g}: a pack of {sizes[0]} needs about {needs / 1024:.1f}; "
+            "try task.gradient_checkpointing=true, a larger task.accumulate, a smaller task.eval_batch_size"
+        )
+    return fits
+
+
+def describe_memory(profile: Profile, runs: int, memory_gb: float) -> str:
+    """The largest pack of so many runs that fits in a device's memory, and what it is made of.
+
+    Raises:
+        UsageError: if not even one run fits.
+    """
+    size = max(fitting(list(range(1, runs + 1)), profile, memory_gb))
+    own = profile["numbers"] * BYTES_PER_NUMBER / 2**20
+    parts = {"weights": profile["weights_mb"], "adapter and optimizer": own * size}
+    parts["activations"] = pack_mb(profile, size) - sum(parts.values())
+    made = ", ".join(f"{name} {mb / 1024:.2f}" for name, mb in parts.items())
+    packs = f"packs of at most {size}" if size > 1 else "one by one"
+    return f"{packs}: {pack_mb(profile, size) / 1024:.2f} of {memory_gb:g} GB ({made})"
 
 
 def run_seconds(run: Run, profile: Profile, size: int) -> float:
@@ -195,6 +249,8 @@ def describe_packs(runs: list[Run], packs: list[Pack], profiles: dict[str, Profi
         if profile["unpackable"]:
             how = f"one by one, cannot pack ({profile['unpackable'][:60]})"
         parameters = f"{profile['parameters']:,} parameters"
+        if "run_mb" in profile:
+            parameters += f"; {pack_mb(profile, sizes[-1]) / 1024:.2f} GB a pack"
         lines.append(f"  {group[0].title:34} {len(group):4} runs, {how}; {parameters}")
     seconds = makespan([pack_seconds(pack, profiles) for pack in packs], workers)
     total = f"{len(runs)} runs in {len(packs)} packs on {workers} worker{'s' * (workers > 1)}"

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from study.plan import Profile, Run, digest
 from study.provenance import provenance
 from study.slurm import Queue
 
-VERSION = 2
+VERSION = 3
 """Of what a profile holds; older ones are measured anew."""
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
@@ -29,7 +30,9 @@ def cache_file(variant: str, runs: int, settings: SweepSettings, threads: int) -
     machine: list[Any] = [platform.node(), platform.machine(), cores(), threads, gpus(), own.device]
     if own.name == "slurm":
         machine = [own.name, own.partition, own.constraint, own.gpus_per_node, threads, own.device]
-    key = digest([VERSION, variant, runs, settings.pack_size, machine, provenance()["versions"]])
+    key = digest(
+        [VERSION, variant, runs, settings.pack_size, own.gpu_memory_gb, machine, provenance()["versions"]]
+    )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "ether-study" / "profiles" / f"{key}.json"
 
@@ -48,6 +51,25 @@ def of_reference_machine() -> dict[str, Profile]:
     return found
 
 
+def estimated(groups: dict[str, list[Run]], settings: SweepSettings) -> dict[str, Profile]:
+    """What each variant needs of a device's memory, from the shape of its model: no weights are loaded.
+
+    Raises:
+        UsageError: if a method does not fit the model, or the model's configuration or the data is not there.
+    """
+    jobs = [
+        {"kind": "estimate", "variant": v, "run": dataclasses.asdict(group[0])} for v, group in groups.items()
+    ]
+    found = {}
+    own = dataclasses.replace(settings.launcher, name="local", device="cpu")
+    with tempfile.TemporaryDirectory() as logs, Pool(own, 1, Path(logs)) as pool:
+        for job, answer in pool.do(jobs):
+            if answer["event"] != "done" or "refused" in answer:
+                raise UsageError(answer.get("refused") or f"estimating {Run(**job['run']).title} failed")
+            found[job["variant"]] = answer["profile"]
+    return found
+
+
 def measured(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool | Queue) -> dict[str, Profile]:
     """Each variant's profile, kept from before or measured now in the pool.
 
@@ -62,6 +84,7 @@ def measured(groups: dict[str, list[Run]], settings: SweepSettings, pool: Pool |
             "run": dataclasses.asdict(group[0]),
             "runs": len(group),
             "pack_size": settings.pack_size,
+            "memory_gb": settings.launcher.gpu_memory_gb,
         }
         for variant, group in groups.items()
         if variant not in found

@@ -8,7 +8,7 @@ Beside the columns below, `runs` has one `method.<name>.<option>` column per met
 (empty for the other methods' runs) and one `task.<setting>` column per task setting.
 """
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 
 RUNS: dict[str, tuple[str, str]] = {
     "run_id": ("string", "hash of the run's canonical, resolved configuration"),
@@ -48,6 +48,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "pack_id": ("string", "hash of the run_ids trained together"),
     "attempt": ("int64", "how often its pack was begun until it was done; 1 if undisturbed"),
     "halved": ("bool", "its pack ran out of memory and was cut in two"),
+    "memory_mb": ("float64", "most memory that its pack took of a GPU, in MB (2^20 bytes); nan on a CPU"),
     "device": ("string", "cpu, or the GPU's name"),
     "versions": ("string", "study, torch, transformers, peft, python"),
     "git_sha": ("string", "commit of the checkout, empty outside one"),
@@ -81,8 +82,8 @@ LAYERS: dict[str, tuple[str, str]] = {
 
 TABLES = {"runs": RUNS, "history": HISTORY, "layers": LAYERS}
 
-ADDED = {"attempt": 1, "halved": False}
-"""Columns that tables of version 1 lack, and what was true of their runs."""
+ADDED = {"attempt": 1, "halved": False, "memory_mb": float("nan")}
+"""Columns that tables of older versions lack, and what was true of their runs."""
 
-CIRCUMSTANCES = ("seconds", "step_seconds", "attempt")
+CIRCUMSTANCES = ("seconds", "step_seconds", "attempt", "memory_mb")
 """The only columns in which two runs of one command on one machine may differ."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 FORMATS = {".csv": ("csv", {}), ".tsv": ("csv", {"sep": "\t"}), ".json": ("json", {}), ".jsonl": ("json", {})}
 SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
-HELD_OUT = 0.1
-"""Share of the training rows that is held out for a split that the data does not have."""
+HELD_OUT, MOST_HELD_OUT = 0.1, 2000
+"""Share of the training rows, and most of them, held out for a split that the data does not have."""
 
 
 def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
@@ -72,6 +72,9 @@ def three_splits(found: dict[str, Dataset], test_is_hidden: bool = False) -> dic
     Args:
         test_is_hidden: the data set's own test split has no labels: its validation split becomes the test,
             and the learning rate is chosen on rows held out of training, which nothing else has seen.
+
+    Raises:
+        UsageError: if there are too few rows to hold any out.
     """
     parts = {"train": found["train"]}
     names = {"test": "validation"} if test_is_hidden else {"test": "test", "valid": "validation"}
@@ -79,7 +82,11 @@ def three_splits(found: dict[str, Dataset], test_is_hidden: bool = False) -> dic
         if names.get(split) in found:
             parts[split] = found[names[split]]
         else:
-            cut = parts["train"].train_test_split(HELD_OUT, seed=0)
+            rows = len(parts["train"])
+            held_out = max(1, min(round(HELD_OUT * rows), MOST_HELD_OUT))
+            if rows < 2:
+                raise UsageError("task.data: one row of training is too few to hold out a validation split")
+            cut = parts["train"].train_test_split(held_out, seed=0)
             parts["train"], parts[split] = cut["train"], cut["test"]
     return parts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from study.checkpoints import Attempt, State
 from study.config import TaskSettings
+from study.errors import UsageError, first_line
 from study.geometry import Geometry, averages
 from study.packing import Pack
 from study.tasks import Batch, Task
@@ -55,13 +56,36 @@ def fold(task: Task, batches: Sequence[Batch], device: torch.device) -> Batch:
 
 
 def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextManager[Any]:
+    if device.type == "meta":  # knows none; what is counted there is a little more for it
+        return nullcontext()
     enabled = settings.precision == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
+def base_model(task: Task, device: torch.device) -> nn.Module:
+    """A fresh base model of the task as its runs train on it: on the device, in the task's precision.
+
+    Raises:
+        UsageError: from the task, or if the model knows no gradient checkpointing that is asked for.
+    """
+    model = task.model().to(device)
+    if task.settings.precision == "bfloat16":
+        model = model.to(torch.bfloat16)
+    if task.settings.gradient_checkpointing:
+        try:
+            model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            model.disable_input_require_grads()  # type: ignore[operator]
+        except (AttributeError, ValueError) as error:
+            raise UsageError(f"task.gradient_checkpointing=true: {first_line(error)}") from None
+    return model
+
+
 @torch.no_grad()
-def evaluate(task: Task, model: nn.Module, split: str, runs: int = 1) -> tuple[list[float], list[float]]:
-    """Primary metric and mean loss of every run on a whole split."""
+def evaluate(
+    task: Task, model: nn.Module, split: str, pack: Pack | None = None
+) -> tuple[list[float], list[float]]:
+    """Primary metric and mean loss on a whole split, of every run that is bound, or of the model alone."""
+    runs = pack.runs if pack else 1
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
@@ -69,7 +93,7 @@ def evaluate(task: Task, model: nn.Module, split: str, runs: int = 1) -> tuple[l
     for batch in task.batches(split):
         folded = fold(task, [batch] * runs, device)
         with autocast(task.settings, device):
-            outputs = task.forward(model, folded)
+            outputs = pack.forward(task.forward, folded) if pack else task.forward(model, folded)
         losses.append(task.losses(outputs, folded).double().unflatten(0, (runs, -1)).cpu())
         predictions.append(task.predictions(outputs, folded).unflatten(0, (runs, -1)).cpu())
         references.append(batch)
@@ -87,21 +111,26 @@ def evaluation_steps(settings: TaskSettings) -> set[int]:
     return {round(settings.steps * (i + 1) / count) for i in range(count)}
 
 
-def backward(task: Task, model: nn.Module, pack: Pack, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """One forward and backward of the runs as they are, each on its own batch.
+def backward(task: Task, pack: Pack, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """One forward and backward of the runs as they are, each on its own batch, in `task.accumulate` parts.
 
     Returns:
         Each run's mean loss, (runs,), and gradient, (runs, trained numbers); the leaves have theirs too.
     """
-    batch = fold(task, batches, pack.device)
-    flat = pack.bind()
-    flat.retain_grad()
-    with autocast(task.settings, pack.device):
-        outputs = task.forward(model, batch)
-    losses = task.losses(outputs, batch).unflatten(0, (pack.runs, -1)).mean(1)
-    losses.sum().backward()
-    assert flat.grad is not None
-    return losses.detach(), flat.grad
+    rows = len(next(iter(batches[0].values())))
+    total_loss, total_grad = torch.zeros(pack.runs, device=pack.device), torch.zeros((), device=pack.device)
+    for part in range(task.settings.accumulate):
+        own = [{k: v.tensor_split(task.settings.accumulate)[part] for k, v in b.items()} for b in batches]
+        batch = fold(task, own, pack.device)
+        flat = pack.bind()
+        flat.retain_grad()
+        with autocast(task.settings, pack.device):
+            outputs = pack.forward(task.forward, batch)
+        losses = task.losses(outputs, batch).unflatten(0, (pack.runs, -1)).sum(1) / rows
+        losses.sum().backward()
+        assert flat.grad is not None
+        total_loss, total_grad = total_loss + losses.detach(), total_grad + flat.grad
+    return total_loss, total_grad
 
 
 class Training:
@@ -114,11 +143,16 @@ class Training:
     """
 
     def __init__(
-        self, task: Task, model: nn.Module, config: PeftConfig, runs: Sequence[Hyperparameters]
+        self,
+        task: Task,
+        model: nn.Module,
+        config: PeftConfig,
+        runs: Sequence[Hyperparameters],
+        whole: bool = False,
     ) -> None:
         self.task, self.model, self.runs = task, model, runs
         torch.manual_seed(runs[0].seed)  # for dropout: the same wherever and whenever the pack trains
-        self.pack = Pack(model, config, [run.seed for run in runs])
+        self.pack = Pack(model, config, [run.seed for run in runs], whole)
         self.geometry = Geometry(self.pack)
         settings = task.settings
         for row, run in zip(self.pack.adapters, runs, strict=True):
@@ -153,7 +187,7 @@ class Training:
         start = time.perf_counter()
         settings, pack = self.task.settings, self.pack
         by_seed = {run.seed: self.task.batch(run.seed, self.step) for run in self.runs}
-        losses, grad = backward(self.task, self.model, pack, [by_seed[run.seed] for run in self.runs])
+        losses, grad = backward(self.task, pack, [by_seed[run.seed] for run in self.runs])
         _mark_diverged(self.diverged, self.step, losses, grad)
         if settings.clip is not None:
             _clip(pack, grad, settings.clip)
@@ -174,7 +208,7 @@ class Training:
         """Adds a point to every run's history, and renews its per-layer geometry."""
         with torch.no_grad():
             self.pack.bind()
-        scores, losses = evaluate(self.task, self.model, "valid", len(self.runs))
+        scores, losses = evaluate(self.task, self.model, "valid", self.pack)
         means = self._loss_sum / self._losses_summed if self._losses_summed else self._loss_sum * math.nan
         for run, layers in enumerate(self.geometry.measure()):
             self.outcomes[run].layers = layers
@@ -203,7 +237,7 @@ class Training:
             base_scores: primary metric of the untouched base model per split, for the records.
         """
         task, count = self.task, len(self.runs)
-        tests, _ = evaluate(task, self.model, "test", count)
+        tests, _ = evaluate(task, self.model, "test", self.pack)
         for run, outcome in enumerate(self.outcomes):
             first, last = outcome.history[0]["valid_loss"], outcome.history[-1]["valid_loss"]
             valid = outcome.history[-1]["valid"]
@@ -296,6 +330,7 @@ def train(
     base_scores: dict[str, float],
     attempt: Attempt | None = None,
     keep: Callable[[Pack], None] = lambda pack: None,
+    whole: bool = False,
 ) -> list[Outcome]:
     """Trains the runs together on the frozen `model` from start to end and measures them.
 
@@ -303,12 +338,13 @@ def train(
         base_scores: primary metric of the untouched base model per split, for the records.
         attempt: where checkpoints are kept and found, and what can stop the training.
         keep: called with the trained pack at the end.
+        whole: how the runs are mapped, see `study.packing`.
 
     Raises:
         Stopped, Superseded, CannotWrite: from `attempt`.
     """
     due = evaluation_steps(task.settings)
-    training = Training(task, model, config, runs)
+    training = Training(task, model, config, runs, whole)
     try:
         saved = attempt.load() if attempt else None
         if saved:

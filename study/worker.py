@@ -1,9 +1,9 @@
 """One worker: does jobs, leaves records. As a process of its own, it takes jobs as JSON lines on stdin.
 
-Jobs are `profile` (measure a method on a task), `train` (a pack of runs) and `fetch` (load model and
-data once, so that they are in the cache). Answers go to the file descriptor given as the only
-argument, so that nothing a library prints can disturb them. When stdin closes, because the
-coordinator ended or was killed, the process ends at once; on SIGTERM it saves what it trains first.
+Jobs are `profile` (measure a method on a task), `estimate` (its memory alone), `train` (a pack of runs)
+and `fetch` (load model and data once, so that they are in the cache). Answers go to the file descriptor
+given as the only argument, so that nothing a library prints can disturb them. When stdin closes, because
+the coordinator ended or was killed, the process ends at once; on SIGTERM it saves what it trains first.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from study.checkpoints import Attempt, Stopped, Superseded
 from study.errors import UsageError, first_line
 from study.files import CannotWrite
 from study.launch import halves
+from study.memory import estimate
 from study.packing import Pack as Packed
 from study.plan import PER_RUN, Run, digest
-from study.pretrained import block_layers
+from study.pretrained import block_layers, skeletons
 from study.profile import is_out_of_memory, profile
 from study.tasks import Task
-from study.train import Hyperparameters, evaluate, train
+from study.train import Hyperparameters, base_model, evaluate, train
 
 Base = tuple[Task, nn.Module, dict[str, float]]
 """A task, its base model on the device, and that model's scores per split."""
@@ -55,11 +56,8 @@ class Worker:
         key = digest({k: v for k, v in run.task.items() if k not in PER_RUN})
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
-            settings = run.task_settings()
-            task = tasks.load(settings)
-            model = task.model().to(self.device)
-            if settings.precision == "bfloat16":
-                model = model.to(torch.bfloat16)
+            task = tasks.load(run.task_settings())
+            model = base_model(task, self.device)
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
             self._loaded = (key, (task, model, scores))
         return self._loaded[1]
@@ -73,7 +71,7 @@ class Worker:
         try:
             task, model, _ = self.base(run)
             config = self.config(run, task, model)
-            found = profile(task, model, config, job["runs"], job["pack_size"])
+            found = profile(task, model, config, job["runs"], job["pack_size"], job["memory_gb"])
             return {"profile": found.as_dict()}
         except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             self._loaded = None
@@ -82,6 +80,18 @@ class Worker:
                 return {"refused": f"method {run.method}: out of memory with {size} runs in a pack"}
             if isinstance(error, RuntimeError | MemoryError):
                 raise
+            where = "" if isinstance(error, UsageError) else f"method {run.method}: "
+            return {"refused": where + first_line(error)}
+
+    def estimate(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Memory from shapes alone: no weights are loaded."""
+        run = Run(**job["run"])
+        try:
+            task = tasks.load(run.task_settings())
+            with skeletons():
+                model = base_model(task, torch.device("meta"))
+            return {"profile": estimate(task, model, self.config(run, task, model))}
+        except (UsageError, ValueError, TypeError) as error:
             where = "" if isinstance(error, UsageError) else f"method {run.method}: "
             return {"refused": where + first_line(error)}
 
@@ -95,7 +105,7 @@ class Worker:
     def train(self, job: dict[str, Any]) -> dict[str, Any]:
         """Trains a pack and writes its records; answers with their statuses.
 
-        A pack that does not fit in memory is cut in two once, and each half leaves its own records.
+        A pack that does not fit in memory is cut in two, and so are its halves; each leaves its own records.
 
         Raises:
             Stopped: when asked to stop, after saving.
@@ -109,7 +119,7 @@ class Worker:
             outcome = self._records(runs, job, attempt)
             if outcome is None:
                 attempt.close()
-                answers = [self.train(half) for half in halves(job)]
+                answers = [self.train(half) for half in halves(job, again=True)]
                 failed = next((answer for answer in answers if "error" in answer), None)
                 return failed or {"statuses": [s for answer in answers for s in answer["statuses"]]}
             if not records.write(folder, job["pack_id"], outcome):
@@ -139,7 +149,11 @@ class Worker:
                     for index, run in enumerate(runs):
                         adapters.save(pack, index, adapters.folder_of(Path(job["folder"]), run.run_id))
 
-            outcomes = train(task, model, config, hyperparameters, scores, attempt, keep)
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            outcomes = train(task, model, config, hyperparameters, scores, attempt, keep, job["whole"])
+            if self.device.type == "cuda":
+                shared["memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
             return [
                 {
                     "row": {**run.columns(), **outcome.row, **shared},
@@ -161,7 +175,7 @@ class Worker:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             reason = f"out of memory in a pack of {len(runs)} ({reason})"
-            if halves(job):
+            if halves(job, again=True):
                 print(reason, flush=True)
                 return None
         return [records.failed({**run.columns(), **shared}, reason) for run in runs]

@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study import config
 from study.checks import check_sources
 from study.errors import UsageError
+from study.plan import plan_runs
 from study.schema import RECORD_VERSION
 from study.tasks.vtab import CHECKPOINT
 
@@ -217,3 +219,51 @@ def test_a_folder_with_another_study(study_command: Command, tmp_path: Path) -> 
     plan = {"record_version": RECORD_VERSION, "settings": {"task": task}, "packs": []}
     (folder / "plan.json").write_text(json.dumps(plan))
     refused(study_command("study.sweep", "lr_grid"), "holds runs with task.steps=7, not 150")
+
+
+def test_points_are_settings_that_belong_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "pairs.yaml").write_text(
+        "defaults: [base, {task: vtab/mini}, _self_]\nmethods: [ether, lora]\nlr: []\nseeds: 2\npoints:\n"
+        "  - {method: ether, lr: 1e-2, task.batch_size: 8}\n"
+        "  - {method: ether, lr: 1e-3, task.batch_size: 16}\n"
+        "  - {method: lora, method.lora.r: 2, lr: 5e-4}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def chosen(*overrides: str) -> list[tuple[Any, ...]]:
+        runs = plan_runs(config.load("pairs", list(overrides)))
+        return [(r.method, r.lr, r.task["batch_size"], r.options.get("r"), r.seed) for r in runs]
+
+    ether, lora = [("ether", 1e-2, 8, None), ("ether", 1e-3, 16, None)], [("lora", 5e-4, 16, 2)]
+    assert chosen() == [(*point, seed) for point in ether + lora for seed in (0, 1)]
+    assert chosen("method=ether", "seeds=1") == [(*point, 0) for point in ether]
+    assert chosen("task.batch_size=8", "method=ether", "seeds=1") == [(*ether[0], 0)]
+    assert [run[1] for run in chosen("method=lora", "seeds=1", "lr=1,2")] == [1, 2]
+    weighed = chosen("method=lora", "seeds=1", "task.weight_decay=0,0.1")
+    assert weighed == [(*lora[0], 0)] * 2
+    for override, message in (
+        ("task.batch_size=9", "task.batch_size=9: sweep pairs has 8, 16"),
+        ("method=oft", "method=oft: sweep pairs has ether, lora"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            chosen(override)
+    text = (tmp_path / "sweeps" / "pairs.yaml").read_text()
+    for wrong, message in (
+        ("lr: 1e-2", "lr=0.0 is not"),
+        ("task.batch_size: 8", "unknown key 'task.bach_size'"),
+    ):
+        worse = {"lr: 1e-2": "lr: 0.0", "task.batch_size: 8": "task.bach_size: 8"}[wrong]
+        (tmp_path / "sweeps" / "pairs.yaml").write_text(text.replace(wrong, worse))
+        with pytest.raises(UsageError, match=message):
+            chosen()
+
+
+def test_a_study_on_another_task_has_a_name_of_its_own() -> None:
+    names = {
+        "lr_grid": [],
+        "lr_grid_vtab_paper": ["scale=paper"],
+        "mine": ["scale=paper", "name=mine"],
+    }
+    for name, overrides in names.items():
+        assert config.load("lr_grid", overrides).name == name

@@ -16,22 +16,35 @@ from transformers import (
 
 from study import methods
 from study.config import TaskSettings
-from study.profile import profile, why_unpackable
+from study.errors import UsageError
+from study.packing import Pack
+from study.profile import mapping, profile
 from study.tasks import Batch, Task
-from study.train import Hyperparameters, train
+from study.train import Hyperparameters, backward, base_model, train
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 50, "n_positions": 32}
 MODELS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "bert": (SMALL | {"intermediate_size": 48}, ["query", "value"]),
     "deberta-v2": (
-        SMALL | {"intermediate_size": 48, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+        SMALL
+        | {
+            "intermediate_size": 48,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+        },
         ["query_proj", "value_proj"],
     ),
     "gpt2": (GPT2, ["c_attn"]),
     "llama": (SMALL | {"intermediate_size": 48}, ["q_proj", "v_proj"]),
     "qwen2": (SMALL | {"intermediate_size": 48, "num_key_value_heads": 2}, ["q_proj", "v_proj"]),
 }
+NO_DROPOUT = dict.fromkeys(
+    ("hidden_dropout_prob", "attention_probs_dropout_prob", "attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0
+)
 DECODERS = ("gpt2", "llama", "qwen2")
 
 
@@ -40,7 +53,7 @@ class Words(Task):
 
     metric, chance = "accuracy", 0.02
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **more: Any) -> None:
         options, modules = MODELS[name]
         super().__init__(
             TaskSettings(
@@ -48,7 +61,7 @@ class Words(Task):
                 eval_batch_size=8, evaluations=1,
             )
         )  # fmt: skip
-        self.config = AutoConfig.for_model(name, **options, num_labels=3)
+        self.config = AutoConfig.for_model(name, **(options | more), num_labels=3)
         generator = torch.Generator().manual_seed(0)
         self.words = torch.randint(3, 50, (16, 6), generator=generator)
 
@@ -85,19 +98,61 @@ class Words(Task):
 @pytest.mark.parametrize("method", ["ether", "ether_plus", "lora"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_method_on_a_model(name: str, method: str) -> None:
-    """The probe finds out what packs; either way it trains, and the model is given back as it was."""
-    task = Words(name)
+    """All of them pack, as they train alone, and the model is given back as it was."""
+    task = Words(name, **NO_DROPOUT)
     model = task.model()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     config = methods.config(method, {}, task.settings.target_modules)
-    reason = why_unpackable(task, model, config)
-    if name != "deberta-v2":  # whose query_proj is fed its positions without the batch axis
-        assert reason == ""
+    # DeBERTa feeds its query_proj relative positions without the batch axis.
+    assert mapping(task, model, config) == (name == "deberta-v2", "")
     found = profile(task, model, config, 2, None)
-    assert found.unpackable == reason and found.parameters > 0 and found.saved_mb > 0
-    runs = [Hyperparameters(1e-2, seed) for seed in range(1 if reason else 2)]
-    outcomes = train(task, model, config, runs, {"valid": 0.0, "test": 0.0})
+    assert found.whole == (name == "deberta-v2") and not found.unpackable
+    assert found.parameters > 0 and found.saved_mb > 0
+    runs = [Hyperparameters(1e-2, seed) for seed in range(2)]
+    outcomes = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, whole=found.whole)
     for outcome in outcomes:
         assert outcome.row["status"] in ("ok", "diverged") and outcome.row["weight_distance"] > 0
         assert len(outcome.layers) >= 2
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    alone = [train(task, model, config, [run], {"valid": 0.0, "test": 0.0})[0] for run in runs]
+    for together, own in zip(outcomes, alone, strict=True):
+        for figure in ("loss_first", "loss_last", "weight_distance", "he_change"):
+            assert together.row[figure] == pytest.approx(own.row[figure], rel=1e-3, abs=1e-5)
+
+
+def one_step(task: Words, model: nn.Module, runs: int, whole: bool) -> Tensor:
+    """Gradients of a pack, (runs, numbers), after moving off the initialisation."""
+    pack = Pack(model, methods.config("lora", {}, task.settings.target_modules), list(range(runs)), whole)
+    for index, row in enumerate(pack.adapters):
+        row.data += 0.05 * torch.randn(row.shape, generator=torch.Generator().manual_seed(index))
+    model.train()
+    gradient = backward(task, pack, [task.batch(seed, 0) for seed in range(runs)])[1]
+    pack.close()
+    return gradient
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_accumulation_and_checkpointing_change_nothing_but_memory(name: str, runs: int) -> None:
+    task = Words(name, **NO_DROPOUT)
+    whole = name == "deberta-v2"
+    plain = one_step(task, base_model(task, torch.device("cpu")), runs, whole)
+    task.settings.accumulate = 3  # of a batch of 4: parts of 2, 1 and 1
+    torch.testing.assert_close(one_step(task, base_model(task, torch.device("cpu")), runs, whole), plain)
+    task.settings.gradient_checkpointing = True
+    if whole and runs > 1:
+        config = methods.config("lora", {}, task.settings.target_modules)
+        way, reason = mapping(task, task.model(), config)
+        assert way is None and "task.gradient_checkpointing" in reason
+        return
+    model = base_model(task, torch.device("cpu"))
+    assert model.is_activation_checkpointing
+    torch.testing.assert_close(one_step(task, model, runs, whole), plain)
+
+
+def test_checkpointing_that_a_model_does_not_know_is_refused() -> None:
+    task = Words("bert")
+    task.settings.gradient_checkpointing = True
+    task.model = lambda: nn.Linear(2, 2)  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="task.gradient_checkpointing=true: "):
+        base_model(task, torch.device("cpu"))

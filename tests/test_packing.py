@@ -266,13 +266,13 @@ def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettin
     pack = Pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
     with torch.no_grad():
         pack.bind()
-    scores, losses = evaluate(task, model, "valid", 2)
+    scores, losses = evaluate(task, model, "valid", pack)
     pack.close()
     for run, seed in enumerate((0, 1)):
         alone = Pack(model, config_of("ether", task), [seed])  # type: ignore[arg-type]
         with torch.no_grad():
             alone.bind()
-        own_scores, own_losses = evaluate(task, model, "valid", 1)
+        own_scores, own_losses = evaluate(task, model, "valid", alone)
         alone.close()
         assert own_scores[0] == scores[run] and own_losses[0] == pytest.approx(losses[run], rel=1e-5)
 

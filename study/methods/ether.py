@@ -60,7 +60,8 @@ def add_projections(x: Tensor, units: Tensor, coefficients: tuple[float, ...]) -
     first = coefficients[0]
     scaled = columns
     if terms > 1:
-        scaled = columns * columns.new_tensor([c / first for c in coefficients] * blocks)
+        shares = torch.tensor([c / first for c in coefficients] * blocks, dtype=x.dtype, device=x.device)
+        scaled = columns * shares
     tokens = x.flatten(0, -2)  # (tokens, d)
     return torch.addmm(tokens, tokens @ columns, scaled.mT, alpha=first).view(x.shape)
 

@@ -54,9 +54,9 @@ def install() -> None:
             os.write(file, line.encode())
             os.close(file)
 
-    def evaluate(task, model, split, runs=1):  # type: ignore[no-untyped-def]
-        scores, losses = evaluate_of(task, model, split, runs)
-        blind = any(name == "blind" for name, *_ in FAULTS) and runs > 1
+    def evaluate(task, model, split, pack=None):  # type: ignore[no-untyped-def]
+        scores, losses = evaluate_of(task, model, split, pack)
+        blind = any(name == "blind" for name, *_ in FAULTS) and pack is not None and pack.runs > 1
         return ([float("nan"), *scores[1:]], [float("nan"), *losses[1:]]) if blind else (scores, losses)
 
     Training.train_step, train.evaluate, train.train = train_step, evaluate, train_

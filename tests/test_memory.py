@@ -1,0 +1,90 @@
+"""What a pack needs: counted by hand, on shapes as on tensors, with every part in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_models import Words
+from torch import nn
+
+from study import methods
+from study.errors import UsageError
+from study.memory import Peak, footprint, peak_mb
+from study.plan import BYTES_PER_NUMBER, fitting, pack_mb
+from study.tasks import Task
+from study.train import base_model
+
+MB = 2**20
+
+
+def test_what_is_alive_at_a_time_by_hand() -> None:
+    with Peak() as peak:
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1  # 8,000
+        a.add_(1)  # in place
+        a[10:].relu_()  # a view
+        del a  # 4,000
+        c = b.double()  # 12,000
+        del b, c
+        torch.zeros(500)  # 2,000
+    assert peak.highest == 12_000
+
+
+def test_a_linear_layer_by_hand() -> None:
+    """y = W x + b in training: y, then the gradients of W and b beside it."""
+    layer, x = nn.Linear(100, 300), torch.randn(50, 100)
+    with Peak() as peak:
+        y = layer(x)  # 50 * 300
+        y.backward(torch.ones_like(y))  # ones, then W's and b's gradients, a transposed copy at most
+    y_bytes, gradients = 4 * 50 * 300, 4 * 300 * 101
+    assert 2 * y_bytes + gradients <= peak.highest <= 2 * y_bytes + 2 * gradients
+
+
+def config_of(method: str, task: Task) -> object:
+    return methods.config(method, {}, task.settings.target_modules)
+
+
+@pytest.mark.parametrize("method", ["ether_plus", "lora"])
+@pytest.mark.parametrize("name", ["bert", "llama", "deberta-v2"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_shapes_alone_tell_what_tensors_need(name: str, method: str, precision: str) -> None:
+    task = Words(name)
+    task.settings.precision = precision
+    whole = name == "deberta-v2"
+    real = footprint(task, base_model(task, torch.device("cpu")), config_of(method, task), whole)
+    shapes = footprint(task, base_model(task, torch.device("meta")), config_of(method, task), whole)
+    assert shapes["weights_mb"] == real["weights_mb"] > 0
+    # On the meta device attention may be computed by another kernel, and nothing is cast.
+    assert 0.9 < shapes["run_mb"] / real["run_mb"] < 1.2
+
+
+def test_larger_packs_need_what_smaller_ones_foretell() -> None:
+    task = Words("llama")
+    model = base_model(task, torch.device("cpu"))
+    found = footprint(task, model, config_of("lora", task), False)
+    told = found["fixed_mb"] + 8 * found["run_mb"]
+    assert peak_mb(task, model, config_of("lora", task), 8, False) == pytest.approx(told, rel=0.02)
+
+
+def test_checkpointing_and_accumulation_need_less() -> None:
+    """A longer model than the others, so that activations and not the evaluation decide."""
+    task = Words("llama", num_hidden_layers=6)
+    task.settings.eval_batch_size = 1
+    plain = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
+    task.settings.accumulate = 4
+    parts = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
+    task.settings.accumulate, task.settings.gradient_checkpointing = 1, True
+    again = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
+    assert parts < 0.6 * plain and again < 0.7 * plain
+
+
+def test_the_largest_pack_in_a_budget_by_hand() -> None:
+    profile = {"weights_mb": 10_000.0, "fixed_mb": 100.0, "run_mb": 988.0, "numbers": MB}
+    assert pack_mb(profile, 3) == 10_000 + 100 + 3 * (988 + BYTES_PER_NUMBER)
+    budget = (14_100 / 0.95 + 1024) / 1024  # room for four runs of 1,000 MB, after what is reserved
+    assert fitting([1, 2, 4, 5, 9], profile, budget + 1e-6) == [1, 2, 4]
+    assert fitting([1, 9], profile, None) == [1, 9]
+    with pytest.raises(
+        UsageError, match="gpu_memory_gb=8: a pack of 1 needs about 12.4; try task.gradient_che"
+    ):
+        fitting([1, 2], profile, 8)
