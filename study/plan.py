@@ -169,7 +169,7 @@ def fitting(sizes: list[int], profile: Profile, memory_gb: float | None) -> list
     if not fits:
         needs = pack_mb(profile, sizes[0]) / (1 - FRAGMENTED) + RESERVED_MB
         raise UsageError(
-            f"launcher.gpu_memory_gb={memory_gb:g}: a pack of {sizes[0]} needs about {needs / 1024:.1f}; "
+            f"launcher.gpu_memory_gb={memory_gb:g}: a pack of {sizes[0]} needs about {needs / 1024:.2f}; "
             "try task.gradient_checkpointing=true, a larger task.accumulate, a smaller task.eval_batch_size"
         )
     return fits

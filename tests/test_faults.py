@@ -345,7 +345,7 @@ def test_what_is_not_finite_is_diverged_everywhere_and_not_tried_again(faults: s
 
 
 @pytest.mark.parametrize("fault", ["memory", "killed"])
-def test_out_of_memory_halves_the_pack_once_and_leaves_the_others_alone(fault: str, tmp_path: Path) -> None:
+def test_out_of_memory_halves_the_pack_and_leaves_the_others_alone(fault: str, tmp_path: Path) -> None:
     arguments = [*SMALL, "method=ether,lora", "lr=1e-3,1e-2,1e-1", "seeds=1", "pack_size=3", "report=false"]
     code, output = broken(tmp_path, f"{fault}:3", arguments)
     assert code == 0 and "6 ok" in output, output
@@ -354,9 +354,13 @@ def test_out_of_memory_halves_the_pack_once_and_leaves_the_others_alone(fault: s
     if fault == "killed":
         return
     code, output = broken(tmp_path, "memory:2", [*arguments, "name=smaller"])  # nor do the halves fit
-    assert code == 1 and "2 ok, 0 diverged, 4 failed" in output, output
-    failed = table(tmp_path / "results" / "smaller").query("status == 'failed'")
-    assert failed.reason.str.contains("out of memory in a pack of 2").all() and failed.halved.all()
+    assert code == 0 and "6 ok" in output, output
+    runs = table(tmp_path / "results" / "smaller")
+    assert (runs.pack_size == 1).all() and runs.halved.all()
+    code, output = broken(tmp_path, "memory:1", [*arguments, "method=lora", "lr=1e-2,1e-1", "name=none"])
+    assert code == 1 and "0 ok, 0 diverged, 2 failed" in output, output
+    failed = table(tmp_path / "results" / "none")
+    assert failed.reason.str.contains("out of memory in a pack of 1").all() and failed.halved.all()
 
 
 # Hostile files ------------------------------------------------------------------------------------

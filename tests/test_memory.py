@@ -85,6 +85,6 @@ def test_the_largest_pack_in_a_budget_by_hand() -> None:
     assert fitting([1, 2, 4, 5, 9], profile, budget + 1e-6) == [1, 2, 4]
     assert fitting([1, 9], profile, None) == [1, 9]
     with pytest.raises(
-        UsageError, match="gpu_memory_gb=8: a pack of 1 needs about 12.4; try task.gradient_che"
+        UsageError, match="gpu_memory_gb=8: a pack of 1 needs about 12.41; try task.gradient_che"
     ):
         fitting([1, 2], profile, 8)
