@@ -1,5 +1,7 @@
 """The paper's claims C1-C7, each with the test that decides it, and the verdicts on given records.
 
+C8 is ours: what the paper's Tables 4 and 5 show, put as a claim.
+
 A claim is made of parts. A part states a figure, its interval, and what the figure must be; it is
 *reproduced* if the whole interval is where the paper's claim puts it, *not reproduced* if the whole
 interval is elsewhere, else *undecided*. A claim is reproduced if all its parts are, not reproduced if
@@ -7,24 +9,28 @@ one is not, else undecided. Thresholds are constants here, stated beside what th
 
 Intervals are 95 %: bootstrapped over seeds as in `analysis.robustness`, or Student's for differences
 that are paired by seed (same seed: same initial draw and data order for every method).
+
+Margins are of scores in 0..1 (accuracy, Matthews and other correlations, exact match). A metric of which less
+is better (perplexity) enters as minus its logarithm (`comparable`), so that a margin of 0.02 is 2 % of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from analysis.paired import at_tuned_rates, mean_interval, tuned_lr
 from analysis.robustness import RESAMPLES, WINDOW_DECADES, Array, mean_regret, resampled, tuned_index
-from analysis.table import Study, scores
+from analysis.studies import GRID, VTAB, key_of, title
+from analysis.table import METHOD_ORDER, Study, scores
 
 EXACT = 1e-5  # relative, what float32 parameters leave of an exact identity
 ORDERS = 10.0  # growth of a distance over the grid that counts as unbounded: an order of magnitude
 EARLY_STEPS, EARLY_SHARE = 1 / 3, 0.9  # early: 90 % of its own best score after a third of training
-SAME_SCORE = 0.02  # accuracies within two points count as equal
+SAME_SCORE = 0.02  # scores within two points count as equal, and one that is lower by less as no worse
 SAME_BLOCKS = 0.03  # ... and within three between numbers of blocks
 RATIO_TOLERANCE = 0.1  # relative, for parameter ratios the paper rounds
 USABLE = 0.5  # a perturbed model is usable if it keeps half of what the base model has above chance
@@ -39,6 +45,7 @@ CLAIMS = {
     "C5": "Blocks: their number hardly changes the score and cuts the compute",
     "C6": "Hyperspherical energy: Naive matches OFT though it changes HE; ETHER+ changes it and scores best",
     "C7": "Non-deteriorating: random ETHER(+) transformations keep the model usable, OFT's do not",
+    "C8": "Language: ETHER+ scores at least as well as LoRA and OFT with fewer parameters (Tables 4 and 5)",
 }
 
 
@@ -54,6 +61,7 @@ class Part:
     high: float
     verdict: str
     records: str
+    study: str = ""  # its title, where one study decides
 
 
 def above(low: float, high: float, threshold: float) -> str:
@@ -75,8 +83,24 @@ def overall(verdicts: list[str]) -> str:
     return REPRODUCED if verdicts and set(verdicts) == {REPRODUCED} else UNDECIDED
 
 
+MINUS_LOG = "minus log "
+
+
+def comparable(study: Study) -> Study:
+    """The study with scores of which more is better, in the units of the margins; see the module's text."""
+    runs, history = study.runs, study.history
+    if runs["higher_is_better"].iloc[0]:
+        return study
+    columns = ["valid", "test", "base_valid", "base_test", "chance"]
+    runs = runs.assign(metric=MINUS_LOG + runs["metric"], higher_is_better=True)
+    runs[columns] = -np.log(runs[columns])
+    return replace(study, runs=runs, history=history.assign(valid=-np.log(history["valid"])))
+
+
 def _records(study: Study, rows: pd.DataFrame) -> str:
-    return f"{study.name}: {len(rows)} runs"
+    metric = study.runs["metric"].iloc[0]
+    unit = f" (score: {metric})" if metric.startswith(MINUS_LOG) else ""
+    return f"{study.name}: {len(rows)} runs{unit}"
 
 
 def _percentiles(values: Array) -> tuple[float, float, float]:
@@ -91,7 +115,7 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float,
 
 
 def bounded(study: Study) -> list[Part]:
-    """C1, from `lr_grid`."""
+    """C1, from `lr_grid`. Distances that are not finite are left out: the growth stated is the least."""
     runs = study.runs[study.runs["counted"]]
     parts = []
     ether = runs[runs["method"] == "ether"]["transform_distance"]
@@ -108,7 +132,7 @@ def bounded(study: Study) -> list[Part]:
     parts.append(Part("C1", "ETHER+ bounded", test, share, share, share, verdict, _records(study, plus)))
     rng = np.random.default_rng(0)
     for method, name in (("oft", "OFT"), ("naive", "Naive")):
-        rows = runs[runs["method"] == method]
+        rows = runs[(runs["method"] == method) & np.isfinite(runs["transform_distance"])]
         ends = [
             rows[rows["lr"] == lr]["transform_distance"].to_numpy()
             for lr in (rows["lr"].min(), rows["lr"].max())
@@ -124,12 +148,11 @@ def bounded(study: Study) -> list[Part]:
 def robust(study: Study) -> list[Part]:
     """C2, from `lr_grid`: mean regret within 1.5 decades of the tuned rate, pair by pair."""
     runs = study.runs[study.runs["counted"]]
-    sign = 1.0 if bool(runs["higher_is_better"].iloc[0]) else -1.0
     rng = np.random.default_rng(0)
     regrets = {}
-    for method, rows in runs.groupby("method"):
-        s = scores(rows)
-        valid, curve, _ = resampled(s, rng, sign)
+    for method in sorted(METHOD_ORDER):
+        s = scores(runs[runs["method"] == method])
+        valid, curve, _ = resampled(s, rng, 1.0)
         regrets[method] = mean_regret(
             curve, np.log10(s.lrs), tuned_index(valid), -WINDOW_DECADES, WINDOW_DECADES
         )
@@ -165,7 +188,9 @@ def fast(study: Study) -> list[Part]:
         first, last = (curve[:, draws].mean(2).T for curve in curves)  # (1 + B, lrs)
         log_lr = np.log10(np.sort(own["lr"].unique()))
         spacing = (log_lr[-1] - log_lr[0]) / max(1, len(log_lr) - 1)
-        decades[method] = spacing * (first >= EARLY_SHARE * last.max(1, keepdims=True)).sum(1)
+        best = last.max(1, keepdims=True)
+        level = best - (1 - EARLY_SHARE) * np.abs(best)  # for scores of either sign
+        decades[method] = spacing * (first >= level).sum(1)
     parts = []
     for other, name in (("oft", "OFT"), ("naive", "Naive")):
         figure = _percentiles(decades["ether_plus"] - decades[other])
@@ -267,14 +292,67 @@ def perturbed(study: Study) -> list[Part]:
     return parts
 
 
+def no_worse(study: Study) -> list[Part]:
+    """C8, from a study of GLUE or instruction tuning: ETHER+ is not inferior, and has fewer parameters.
+
+    Each method at its tuned rate and, where it has several, with the settings that validation favours.
+    """
+    runs = study.runs[study.runs["counted"]]
+    own = {str(method): favoured(rows) for method, rows in runs.groupby("method")}
+    parts = []
+    for other, name in (("lora", "LoRA"), ("oft", "OFT")):
+        if not {"ether_plus", other} <= set(own):
+            continue
+        figure = paired_difference(own["ether_plus"], own[other])
+        counts = [round(own[method]["parameters"].mean()) for method in ("ether_plus", other)]
+        test = (
+            f"ETHER+'s tuned test score minus {name}'s, paired by seed, above -{SAME_SCORE} (not inferior), "
+            f"with fewer parameters: {counts[0]:,} against {counts[1]:,}"
+        )
+        verdict = above(*figure[1:], -SAME_SCORE) if counts[0] < counts[1] else NOT_REPRODUCED
+        parts.append(Part("C8", f"ETHER+ against {name}", test, *figure, verdict, _records(study, runs)))
+    return parts
+
+
+def favoured(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of one method's runs those with the settings of the best mean validation score at its tuned rate."""
+    labels = [own for _, own in rows.groupby("place")]
+    return max(labels, key=lambda own: own.loc[own["lr"] == tuned_lr(own), "valid"].mean())
+
+
+LANGUAGE = "language"
 FROM_RECORDS: dict[str, tuple[str, Callable[[Study], list[Part]]]] = {
-    "C1": ("lr_grid", bounded),
-    "C2": ("lr_grid", robust),
-    "C3": ("lr_grid", fast),
-    "C6": ("lr_grid", energy),
+    "C1": (GRID, bounded),
+    "C2": (GRID, robust),
+    "C3": (GRID, fast),
+    "C6": (GRID, energy),
     "C7": ("perturbation", perturbed),
+    "C8": (LANGUAGE, no_worse),
 }
-"""The claims that one study decides alone."""
+"""The claims that a study decides alone: of which kind, a sweep's name or LANGUAGE, and what judges it."""
+
+
+def decide(claim: str, studies: list[Study]) -> list[Part]:
+    """The claim's parts on every study of its kind; a part's name says the study where it is not vtab's."""
+    parts = []
+    for study in studies:
+        name = title(key_of(study))
+        where = "" if key_of(study) == VTAB else f", {name}"
+        judged = FROM_RECORDS[claim][1](comparable(study))
+        parts += [replace(part, part=part.part + where, study=name) for part in judged]
+    return parts
+
+
+def by_study(parts: list[Part]) -> pd.DataFrame:
+    """Verdicts, a column per claim, a row per study and before them one of all parts; empty where none is."""
+    rows = []
+    for study in dict.fromkeys(["all", *(part.study for part in parts if part.study)]):
+        row = {"study": study}
+        for claim in CLAIMS:
+            verdicts = [p.verdict for p in parts if p.claim == claim and study in ("all", p.study)]
+            row[claim] = overall(verdicts) if verdicts else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def as_table(parts: list[Part]) -> pd.DataFrame:

@@ -1,9 +1,10 @@
 """`python -m analysis.paper`: every figure and table of the paper that the records at hand allow.
 
-Reads the studies lr_grid, perturbation, hyperspherical, blocks and mechanism under `--results`, counts
-compute and parameters exactly, and writes results/paper/: claims.csv (verdicts), compute.csv,
-parameters.csv, oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. What needs
-records that are not there is named with the command that makes them.
+Reads under `--results` the studies perturbation, hyperspherical, blocks and mechanism, and whatever is of
+the sweep lr_grid, of GLUE or of instruction tuning; counts compute and parameters exactly; and writes
+results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table4.csv and table5.csv (language),
+oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. What needs records that are
+not there is named with the command that makes them.
 """
 
 from __future__ import annotations
@@ -13,17 +14,29 @@ import base64
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 
-from analysis import figures, geometry_figures, paper_figures
+from analysis import figures, geometry_figures, language, paper_figures, studies
 from analysis.accounting import compute_table, parameter_table
-from analysis.claims import CLAIMS, FROM_RECORDS, SAME_SCORE, Part, as_table, blocks, small
+from analysis.claims import (
+    FROM_RECORDS,
+    LANGUAGE,
+    SAME_SCORE,
+    Part,
+    as_table,
+    blocks,
+    by_study,
+    decide,
+    small,
+)
 from analysis.paired import comparison_table
 from analysis.robustness import robustness_table
+from analysis.studies import GRID, MINIATURES, VTAB, key_of, title
 from analysis.table import Study, load
 from study.commands import one_line
 
@@ -62,73 +75,138 @@ FIGURES: list[tuple[str, Drawer, str]] = [
 ]
 
 
-def make(results: Path) -> Path:
-    """Makes results/paper from the records under `results`; returns the report's path."""
+STUDIES = list(dict.fromkeys(name for name, _, _ in FIGURES))
+
+
+@dataclass(frozen=True)
+class Records:
+    """What there is to make the paper of.
+
+    named: the studies of STUDIES that are there; lr_grid is vtab's.
+    grids: the studies of the sweep lr_grid, one for each task, scale and subset, vtab's first.
+    language: the studies of GLUE and instruction tuning, in the same way, of any sweep.
+    """
+
+    named: dict[str, Study]
+    grids: list[Study]
+    language: list[Study]
+
+    def missing(self) -> dict[str, str]:
+        """The studies that have no records, each with the command that makes it."""
+        there = {key_of(study) for study in self.grids}
+        absent = {studies.folder_name(key): studies.command(key) for key in MINIATURES if key not in there}
+        others = [name for name in STUDIES if name != GRID and name not in self.named]
+        return absent | {name: f"python -m study.sweep {name}" for name in others}
+
+    def counts(self) -> dict[str, int]:
+        """How many runs of each folder are used."""
+        every = [*self.named.values(), *self.grids, *self.language]
+        rows = [s.runs.assign(study=s.runs.get("study", s.name))[["study", "run_id"]] for s in every]
+        return pd.concat(rows).drop_duplicates()["study"].value_counts(sort=False).to_dict() if rows else {}
+
+
+def gather(results: Path) -> Records:
+    """Reads every study under `results` that the paper is made of."""
+    found = studies.at_hand(results)
+    grids = studies.grids(found)
+    named = {GRID: grids[0]} if grids and key_of(grids[0]) == VTAB else {}
+    for name in STUDIES:
+        if name != GRID and (results / name / "runs.parquet").exists():
+            named[name] = load(results / name)
+    return Records(named, grids, studies.language(found))
+
+
+def make(results: Path, records: Records) -> Path:
+    """Makes results/paper from the records; returns the report's path."""
     folder = results / "paper"
     folder.mkdir(parents=True, exist_ok=True)
-    lacking = missing(results)
-    studies = {name: load(results / name) for name in STUDIES if name not in lacking}
+    named = records.named
     compute, parameters = compute_table(), parameter_table()
     compute.to_csv(folder / "compute.csv", index=False)
     parameters.to_csv(folder / "parameters.csv", index=False)
-    parts = decide(studies, compute, parameters)
+    parts = judge(records, compute, parameters)
     claims = as_table(parts)
     claims.to_csv(folder / "claims.csv", index=False)
-    control = control_table(studies["mechanism"]) if "mechanism" in studies else None
+    control = control_table(named["mechanism"]) if "mechanism" in named else None
     if control is not None:
         control.to_csv(folder / "mechanism.csv", index=False)
     rivals = None
-    if "lr_grid" in studies:
-        rivals = comparison_table(studies["lr_grid"].runs, "naive", "oft", SAME_SCORE)
+    if GRID in named:
+        rivals = comparison_table(named[GRID].runs, "naive", "oft", SAME_SCORE)
         rivals.to_csv(folder / "oft_against_naive.csv", index=False)
-    pictures = [
-        {"path": draw(studies[name], folder / "figures"), "caption": caption}
-        for name, draw, caption in FIGURES
-        if name in studies
-    ]
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     environment.filters["picture"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     page = environment.get_template("paper.html.j2").render(
         claims=claims.astype(object).where(claims.notna(), "").to_dict("records"),
+        verdicts=_shown(by_study(parts)),
         compute=_shown(compute),
         parameters=_shown(parameters),
-        pictures=pictures,
-        missing=lacking,
+        pictures=draw(records, folder / "figures"),
+        language=language_sections(records, results),
+        missing=records.missing(),
         findings=findings(control) if control is not None else [],
         rivals=_shown(rivals) if rivals is not None else None,
         control=_shown(control) if control is not None else None,
-        records={name: len(study.runs) for name, study in studies.items()},
+        records=records.counts(),
     )
     report = folder / "report.html"
     report.write_text(page, encoding="utf-8")
     return report
 
 
-STUDIES = list(dict.fromkeys(name for name, _, _ in FIGURES))
+def draw(records: Records, folder: Path) -> list[dict[str, Any]]:
+    """Draws every figure: its `path` and `caption`. Grids other than vtab's have folders of their own."""
+    pictures = [
+        {"path": drawer(records.named[name], folder), "caption": caption}
+        for name, drawer, caption in FIGURES
+        if name in records.named
+    ]
+    for study in records.grids:
+        if (key := key_of(study)) != VTAB:
+            path = figures.robustness(study, folder / title(key).replace(" ", "_"))
+            pictures.append({"path": path, "caption": f"The same question as Figure 5's on {title(key)}."})
+    return pictures
 
 
-def missing(results: Path) -> dict[str, str]:
-    """The studies that have no records, each with the command that makes it."""
-    absent = [name for name in STUDIES if not (results / name / "runs.parquet").exists()]
-    return {name: f"python -m study.sweep {name}" for name in absent}
-
-
-def decide(studies: dict[str, Study], compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
+def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
     """The parts of every claim that can be decided."""
-    parts: list[Part] = []
-    for claim in CLAIMS:
-        if claim in FROM_RECORDS:
-            name, judge = FROM_RECORDS[claim]
-            parts += judge(studies[name]) if name in studies else []
+    by_kind = {name: [study] for name, study in records.named.items()}
+    by_kind |= {GRID: records.grids, LANGUAGE: records.language}
+    parts = [
+        part for claim, (kind, _) in FROM_RECORDS.items() for part in decide(claim, by_kind.get(kind, []))
+    ]
     unet = parameters[(parameters["table"] == "2") & ~parameters["options"].str.contains("sides")]
     unet = unet.set_index("method")["parameters"]
     parts += small({method: float(unet["oft"] / unet[method]) for method in ("ether", "ether_plus")})
-    if "blocks" in studies:
+    if "blocks" in records.named:
         weight_side = compute[(compute["side"] == "weight") & compute["model"].str.startswith("Llama")]
         tflops = weight_side.set_index(["method", "blocks"])["tflops"]
         share = {m: float(tflops[(m, 32)] / tflops[(m, 1)]) for m in ("ether", "ether_plus")}
-        parts += blocks(studies["blocks"], share)
+        parts += blocks(records.named["blocks"], share)
     return parts
+
+
+def language_sections(records: Records, results: Path) -> list[dict[str, Any]]:
+    """Tables 4 and 5 for the report: as printed, ours at the paper's scale, and the miniature's.
+
+    Each is written as table4.csv and table5.csv, too. What is not there is the commands that make it.
+    """
+    sections = []
+    for number, task, heading in ((4, "glue", "GLUE"), (5, "instruct", "Instruction tuning")):
+        own = [study for study in records.language if key_of(study)[0] == task]
+        table = language.glue_table(own) if task == "glue" else language.instruct_table(own, results)
+        table.to_csv(results / "paper" / f"table{number}.csv", index=False)
+        commands = {
+            "paper": language.PAPER_COMMANDS[task],
+            "mini": [studies.command(key) for key in MINIATURES if key[0] == task],
+        }
+        shown = {scale: language.ours(table, scale) for scale in commands}
+        sections.append(
+            {"heading": f"{heading} (Table {number})", "printed": _shown(language.as_printed(number))}
+            | {scale: _shown(found) for scale, found in shown.items() if found is not None}
+            | {"commands": commands, "sources": language.sources(table, "paper")}
+        )
+    return sections
 
 
 def control_table(study: Study) -> pd.DataFrame:
@@ -199,11 +277,12 @@ def main(arguments: list[str]) -> int:
 def announce(results: Path) -> int:
     """Makes everything; prints the verdicts, what has no records yet, and where the report is."""
     start = time.monotonic()
-    report = make(results)
+    records = gather(results)
+    report = make(results, records)
     claims = pd.read_csv(report.parent / "claims.csv")
     for row in claims[claims["part"].isna()].itertuples():
         print(f"{row.claim}  {row.verdict:15} {row.test}")
-    for name, command in missing(results).items():
+    for name, command in records.missing().items():
         print(f"no records of {name}: {command}")
     print(f"report: {report} ({time.monotonic() - start:.0f} s)")
     return 0

@@ -79,12 +79,12 @@ def load(folder: Path) -> Study:
         raise AnalysisError(_no_results(folder))
     for path in damaged_tables(folder):
         raise AnalysisError(f"{path} is damaged; run the sweep's command again: it is made anew from records")
-    tables = {name: _read(folder, name, columns) for name, columns in schema.TABLES.items()}
+    tables = {name: read_table(folder, name, columns) for name, columns in schema.TABLES.items()}
     runs = tables["runs"]
     if runs.empty:
         raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")
     runs = label_runs(runs)
-    _check(runs, folder)
+    check_runs(runs, folder)
     return Study(folder.resolve().name, runs, tables["history"], tables["layers"])
 
 
@@ -153,7 +153,7 @@ def _no_results(folder: Path) -> str:
     return f"no results in {folder} ({there}); a sweep makes them: python -m study.sweep NAME"
 
 
-def _read(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.DataFrame:
+def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.DataFrame:
     path = folder / f"{name}.parquet"
     if not path.is_file():
         if name == "runs":
@@ -178,7 +178,7 @@ def _read(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.Da
     return table
 
 
-def _check(runs: pd.DataFrame, folder: Path) -> None:
+def check_runs(runs: pd.DataFrame, folder: Path) -> None:
     """One task, one metric, one run per cell, a finite score for every run that counts."""
     for column in ("task", "scale", "metric", "higher_is_better"):
         values = sorted({str(v) for v in runs[column]})
