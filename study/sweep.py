@@ -25,12 +25,14 @@ keys     method=ether,lora            methods to run
          lr=1e-3,1e-2                 learning rates
          seeds=3                      seeds 0, 1, 2
          method.ether.blocks=8        an option; a,b,c on any key adds an axis to the grid
-         task=NAME scale=mini|paper   task.steps=100 task.model=PATH task.data=PATH ...
+         task=NAME scale=mini|paper   task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ...
+         task.accumulate=4            parts of a batch, one after the other; task.gradient_checkpointing=true
          name=STUDY results=FOLDER    where the results go: FOLDER/STUDY
          pack_size=1                  runs trained together (default: found by a probe)
          save_adapters=none|best|all  keep adapters, in peft's format: RESULTS/STUDY/adapters
          checkpoint_s=60              seconds between checkpoints of a pack in training
          launcher.workers=2 launcher.device=cpu|cuda
+         launcher.gpu_memory_gb=80    packs no larger than fit; with dry_run, what they need and for what
          launcher=slurm               array tasks on a cluster: launcher.partition=NAME .account= .qos=
                                       .timeout_min= .array_parallelism= ... (study/config.py)
          detach=true                  with launcher=slurm: submit and return; the same command attaches

@@ -70,7 +70,8 @@ def base_model(task: Task, device: torch.device) -> nn.Module:
     """
     model = task.model().to(device)
     if task.settings.precision == "bfloat16":
-        model = model.to(torch.bfloat16)
+        for weight in model.parameters():  # not the buffers: rotary frequencies need their digits
+            weight.data = weight.data.to(torch.bfloat16)
     if task.settings.gradient_checkpointing:
         try:
             model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]

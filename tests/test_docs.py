@@ -83,6 +83,8 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
             run(command, folder, "--runs", "500")
         elif command.endswith(" analysis.benchmark energy"):
             run(command, folder, "--width", "256")
+        elif command.endswith(" analysis.benchmark gpu --small"):
+            run(command, folder, "--packs", "1", "2", "--batch-sizes", "1", "--methods", "ether")
         elif command.startswith("python "):
             run(command, folder)
         else:

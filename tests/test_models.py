@@ -150,6 +150,15 @@ def test_accumulation_and_checkpointing_change_nothing_but_memory(name: str, run
     torch.testing.assert_close(one_step(task, model, runs, whole), plain)
 
 
+def test_bfloat16_leaves_the_rotary_frequencies_alone() -> None:
+    task = Words("llama")
+    plain = dict(base_model(task, torch.device("cpu")).named_buffers())
+    task.settings.precision = "bfloat16"
+    model = base_model(task, torch.device("cpu"))
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert plain and all(torch.equal(value, plain[name]) for name, value in model.named_buffers())
+
+
 def test_checkpointing_that_a_model_does_not_know_is_refused() -> None:
     task = Words("bert")
     task.settings.gradient_checkpointing = True

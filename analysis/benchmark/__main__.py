@@ -1,4 +1,4 @@
-"""`python -m analysis.benchmark [packing|energy|cluster|scale] [options]`; packing by default."""
+"""`python -m analysis.benchmark [packing|energy|cluster|scale|gpu] [options]`; packing by default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from study.commands import one_line
 from study.errors import UsageError, nearest
 
-NAMES = ("packing", "energy", "cluster", "scale")
+NAMES = ("packing", "energy", "cluster", "scale", "gpu")
 
 
 def main(arguments: list[str]) -> int:
