@@ -257,8 +257,9 @@ def packing(name: str, options: Options) -> str:
     """The study's trainer finds the gradients of `peft`'s model, and of two runs together those of each."""
     trial, base = Trial(name, options, Toy(torch.float32), seed=0, moved=False), Toy(torch.float32)
     task: Any = SimpleNamespace(
-        settings=SimpleNamespace(precision="float32"),
+        settings=SimpleNamespace(precision="float32", accumulate=1),
         batch=lambda seed, step: {"x": trial.x, "y": normal(5, 24, seed=4).float()},
+        join=lambda batches: {name: torch.cat([b[name] for b in batches]) for name in batches[0]},
         forward=lambda model, batch: model(batch["x"]),
         losses=lambda outputs, batch: (outputs - batch["y"]).square().mean(1),
     )
