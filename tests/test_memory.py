@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from test_models import Words
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from study import methods
 from study.errors import UsageError
@@ -88,3 +97,27 @@ def test_the_largest_pack_in_a_budget_by_hand() -> None:
         UsageError, match="gpu_memory_gb=8: a pack of 1 needs about 12.41; try task.gradient_che"
     ):
         fitting([1, 2], profile, 8)
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_the_papers_llama_without_its_weights(
+    tmp_path: Path, study_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Llama-2-7B's shape: 6.74e9 weights of 2 bytes, 12.55 GB; trained numbers as in the paper's Table 5."""
+    LlamaConfig(vocab_size=32_000, num_hidden_layers=32, max_position_embeddings=4096).save_pretrained(
+        tmp_path / "llama"
+    )
+    tokenizer = Tokenizer(WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, "<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(tmp_path / "llama")
+    rows = [{"instruction": f"Say {i}.", "output": "well " * 300} for i in range(40)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    told = study_command(
+        "study.sweep", "instruct_paper", "task.model=./llama", "task.data=./rows.json", "method=lora",
+        "dry_run=true", "launcher.gpu_memory_gb=80",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert "524,288 parameters" in told.stdout and "4,194,304 parameters" in told.stdout
+    assert told.stdout.count("of 80 GB (weights 12.55, adapter and optimizer 0.0") == 2
+    assert not (tmp_path / "results").exists()
