@@ -33,15 +33,17 @@ def rows(task: Task, split: str, count: int) -> dict[str, torch.Tensor]:
     return task.examples(split, torch.arange(count))
 
 
+def distinct(task: Task, batches: list[dict[str, torch.Tensor]]) -> list[set[bytes]]:
+    """Each batch's examples by their first tensor, filled to one length where they differ in it."""
+    inputs = next(iter(task.join(batches).values()))
+    parts = inputs.split([len(next(iter(batch.values()))) for batch in batches])
+    return [{row.numpy().tobytes() for row in part} for part in parts]
+
+
 def test_splits_are_there_and_do_not_overlap(any_task: Task) -> None:
-    seen: set[bytes] = set()
-    for split in SPLITS:
-        assert any_task.size(split) > 0
-        batch = rows(any_task, split, any_task.size(split))
-        inputs = next(v for k, v in batch.items() if k != "labels")
-        own = {row.numpy().tobytes() for row in inputs}
-        assert not seen & own
-        seen |= own
+    assert all(any_task.size(split) > 0 for split in SPLITS)
+    train, valid, test = distinct(any_task, [rows(any_task, s, any_task.size(s)) for s in SPLITS])
+    assert not train & valid and not train & test and not valid & test
 
 
 def test_batches_have_one_row_per_example_and_cover_a_split(any_task: Task) -> None:
@@ -66,12 +68,11 @@ def test_data_order_is_a_function_of_seed_and_step(any_task: Task) -> None:
 def test_an_epoch_visits_every_example_once(any_task: Task) -> None:
     size = any_task.settings.batch_size
     steps = any_task.size("train") // size
-    seen = {
-        row.numpy().tobytes() for step in range(steps) for row in next(iter(any_task.batch(0, step).values()))
-    }
-    everything = next(iter(rows(any_task, "train", any_task.size("train")).values()))
-    duplicates = len(everything) - len({row.numpy().tobytes() for row in everything})
-    assert len(seen) >= steps * size - duplicates
+    everything = rows(any_task, "train", any_task.size("train"))
+    *batches, whole = distinct(any_task, [*(any_task.batch(0, step) for step in range(steps)), everything])
+    seen = set().union(*batches)
+    assert seen <= whole
+    assert len(seen) >= steps * size - (any_task.size("train") - len(whole))
 
 
 def test_losses_and_predictions_have_one_row_each_and_metrics_hold_the_primary(
@@ -86,8 +87,12 @@ def test_losses_and_predictions_have_one_row_each_and_metrics_hold_the_primary(
     assert math.isfinite(any_task.metrics(predictions, batch)[any_task.metric])
     broken = any_task.predictions(outputs * math.nan, batch)
     assert math.isnan(any_task.metrics(broken, batch)[any_task.metric])
-    alone = any_task.losses(any_task.forward(model, rows(any_task, "train", 1)), rows(any_task, "train", 1))
+    first = {name: value[:1] for name, value in batch.items()}
+    alone = any_task.losses(any_task.forward(model, first), first)
     torch.testing.assert_close(alone[0], losses[0], rtol=1e-4, atol=1e-5)
+    fresh = rows(any_task, "train", 1)  # filled to its own length
+    alone = any_task.predictions(any_task.forward(model, fresh), fresh)
+    torch.testing.assert_close(alone[0], predictions[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_base_model_is_frozen_and_target_modules_exist(any_task: Task) -> None:
