@@ -113,19 +113,6 @@ def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kw
     return model.requires_grad_(False)
 
 
-def heads(auto_class: Any, path: str, **kwargs: Any) -> list[str]:
-    """The modules that a model for a task has beside the pretrained one: its head, new in most checkpoints.
-
-    Raises:
-        UsageError: as `load_config`.
-    """
-    config = load_config(path, **kwargs)
-    with torch.device("meta"):
-        model = auto_class.from_config(config)
-    beside = [name for name, part in model.named_children() if name != model.base_model_prefix]
-    return [name for name in beside if any(True for _ in model.get_submodule(name).parameters())]
-
-
 def block_layers(model: nn.Module) -> list[str]:
     """Names of the linear layers of a model's blocks, each once: `attention.self.query_proj`, ...
 

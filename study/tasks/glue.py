@@ -78,10 +78,10 @@ GLUE = {
 MINIATURE = {
     "acceptability": Subset(classes=("changed", "as written"), max_length=48, metrics=("matthews",)),
     "topic": Subset(classes=tuple(miniature.TOPICS), max_length=48),
-    "containment": Subset(classes=("elsewhere", "contained"), max_length=48),
+    "paraphrase": Subset(classes=("another", "the same"), max_length=48),
     "similarity": Subset(max_length=48, metrics=CORRELATIONS),
 }
-"""What `study.tasks.miniature.glue` makes of the prose: kin of CoLA, SST-2, RTE and STS-B."""
+"""What `study.tasks.miniature.glue` makes of the prose: kin of CoLA, SST-2, QQP and STS-B."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,9 @@ def from_data(source: str, name: str | None) -> tuple[Subset, dict[str, Rows]]:
         raise UsageError(f"task.data={source}: no train split; has {', '.join(found)}")
     if "validation_matched" in found:  # MNLI
         found["validation"] = found["validation_matched"]
-    parts = {split: found[split] for split in ("train", "validation", "test") if split in found}
+    parts: dict[str, Dataset] = {
+        split: found[split] for split in ("train", "validation", "test") if split in found
+    }
     test_is_hidden = "test" in parts and _is_hidden(parts["test"])
     if test_is_hidden:
         del parts["test"]

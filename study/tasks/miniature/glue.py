@@ -111,18 +111,17 @@ def topic(split: str, random: RandomState) -> Examples:
     return [texts], labels
 
 
-def containment(split: str, random: RandomState) -> Examples:
-    """Are the four words from this sentence (1), or from another (0)?"""
-    wholes = list(sentences(split))
-    parts, labels = [], []
-    for whole in wholes:
+def paraphrase(split: str, random: RandomState) -> Examples:
+    """Is the second text the first with its two parts the other way round (1), or another one so (0)?"""
+    originals = list(sentences(split))
+    others, labels = [], []
+    for sentence in originals:
         label = random.randint(2)
-        words = (whole if label else wholes[random.randint(len(wholes))]).split()
-        start = random.randint(len(words) - 3)
-        part = " ".join(words[start : start + 4])
-        parts.append(part)
-        labels.append(int(part in whole))
-    return [wholes, parts], labels
+        words = (sentence if label else originals[random.randint(len(originals))]).split()
+        cut = random.randint(1, len(words))
+        others.append(" ".join(words[cut:] + words[:cut]))
+        labels.append(int(label))
+    return [originals, others], labels
 
 
 def similarity(split: str, random: RandomState) -> Examples:
@@ -140,7 +139,7 @@ def similarity(split: str, random: RandomState) -> Examples:
 
 
 MAKERS: dict[str, Callable[[str, RandomState], Examples]] = {
-    "acceptability": acceptability, "topic": topic, "containment": containment, "similarity": similarity,
+    "acceptability": acceptability, "topic": topic, "paraphrase": paraphrase, "similarity": similarity,
 }  # fmt: skip
 
 

@@ -1,0 +1,253 @@
+"""Instruction tuning of a causal language model, with the loss on the response alone (the paper's Table 5).
+
+`mini`: a small Llama that was pretrained on English prose and on commands for words is asked for what the
+commands do in English (`study.tasks.miniature.instruct`). Its checkpoint ships with the project.
+`paper`: any causal language model by hub name or local path on any data in Alpaca's format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from study.config import TaskSettings
+from study.errors import UsageError
+from study.pretrained import load_config, load_pretrained, load_tokenizer
+from study.tasks import SPLITS, Batch, Task
+from study.tasks.miniature import instruct as miniature
+from study.textdata import SPLIT_NAMES, column, load_rows, three_splits
+
+CHECKPOINT = Path(__file__).parent / "checkpoints" / "instruct"
+WORDS = "words"
+"""The name of the miniature's data."""
+
+WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
+)
+WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Response:"
+)
+"""Alpaca's prompts, as in `train.py` of github.com/tatsu-lab/stanford_alpaca."""
+
+NO_TARGET = -100
+"""What torch's cross entropy passes over."""
+
+
+class Example(NamedTuple):
+    """A prompt and its response as tokens.
+
+    Attributes:
+        input_ids: the tokens, (length,).
+        targets: what each position is to say, the token after it, if that belongs to the response or ends it;
+            NO_TARGET elsewhere; (length,).
+    """
+
+    input_ids: Tensor
+    targets: Tensor
+
+
+def prompt(instruction: str, context: str = "") -> str:
+    """Alpaca's prompt for an instruction, with or without an input."""
+    template = WITH_INPUT if context else WITHOUT_INPUT
+    return template.format(instruction=instruction, input=context)
+
+
+def tokenised(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], max_length: int | None
+) -> list[Example]:
+    """(prompt, response) pairs as tokens, cut to `max_length`; without those whose response is cut off.
+
+    The prompt starts as the tokenizer starts a text (Llama's: with a token for that). The response is
+    tokenised on its own, so that it is known which token is its first, and an end-of-text token is its last.
+    """
+    if not pairs:
+        return []
+    prompts = tokenizer([asked for asked, _ in pairs])["input_ids"]
+    responses = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
+    examples = []
+    for asked, answer in zip(prompts, responses, strict=True):
+        ids = torch.tensor([*asked, *answer, tokenizer.eos_token_id][:max_length])
+        targets = torch.full_like(ids, NO_TARGET)
+        targets[len(asked) - 1 : -1] = ids[len(asked) :]
+        if len(ids) > len(asked):
+            examples.append(Example(ids, targets))
+    return examples
+
+
+def alpaca(source: str) -> tuple[dict[str, list[tuple[str, str]]], str]:
+    """(prompt, response) pairs of each split of data in Alpaca's format, and what was left out, in words.
+
+    Its columns are `instruction`, `output` and perhaps `input`. Rows without an output (Alpaca itself has
+    some) are left out: there is nothing to learn from them.
+
+    Raises:
+        UsageError: if the data cannot be read, lacks a column, or has too few rows.
+    """
+    found, without = {}, []
+    for split, rows in load_rows(source).items():
+        if split not in SPLIT_NAMES.values():
+            continue
+        for name in ("instruction", "output"):
+            column(rows, [name], name, source)
+        outputs = [_text(cell) for cell in rows["output"]]
+        kept = [i for i, output in enumerate(outputs) if output]
+        without += [f"row {i + 1} of {split}" for i, output in enumerate(outputs) if not output]
+        found[split] = rows.select(kept)
+    left_out = f"{len(without)} without an output, first {without[0]}" if without else ""
+    if not len(found["train"]):
+        raise UsageError(f"task.data={source}: no row has an output")
+    pairs = {}
+    for split, rows in three_splits(found).items():
+        inputs = rows["input"] if "input" in rows.column_names else [None] * len(rows)
+        pairs[split] = [
+            (prompt(_text(instruction), _text(context)), _text(output))
+            for instruction, context, output in zip(rows["instruction"], inputs, rows["output"], strict=True)
+        ]
+    return pairs, left_out
+
+
+def _text(cell: object) -> str:
+    """A cell as Alpaca's template takes it; numbers and empty cells of a CSV file too."""
+    return "" if cell is None else str(cell).strip()
+
+
+def words() -> dict[str, list[tuple[str, str]]]:
+    """(prompt, response) pairs of the miniature's splits."""
+    return {
+        split: [(prompt(row.instruction, row.input), row.output) for row in rows]
+        for split, rows in miniature.rows().items()
+    }
+
+
+class Instruct(Task):
+    """Metrics of a split:
+
+    exact_match: share of rows whose whole response, with its end, is what greedy decoding gives. Nothing is
+        generated for that: greedy decoding gives the reference just if each of its tokens is the likeliest
+        after those before it.
+    perplexity: exp of the mean negative log-likelihood of the responses' tokens, in nats.
+    token_accuracy: share of the responses' tokens that are the likeliest after those before them.
+
+    The miniature's requests have one right answer each: exact match is primary, and chance is what the
+    commonest answer in training would reach on the test rows. Open-ended data is judged by its perplexity;
+    guessing among all tokens gives the size of the vocabulary.
+    """
+
+    padding = {"targets": NO_TARGET}  # input_ids with anything: the model only looks back
+
+    def __init__(self, settings: TaskSettings) -> None:
+        super().__init__(settings)
+        self.path = str(CHECKPOINT) if settings.model == "shipped" else settings.model
+        config = load_config(self.path).get_text_config()
+        self.vocabulary, positions = config.vocab_size, getattr(config, "max_position_embeddings", None)
+        if settings.max_length and positions and settings.max_length > positions:
+            raise UsageError(
+                f"task.max_length={settings.max_length}: {settings.model} takes {positions} tokens at most"
+            )
+        self.longest = settings.max_length or positions
+        self.tokenizer = load_tokenizer(self.path)
+        if self.tokenizer.eos_token_id is None:
+            raise UsageError(f"task.model={settings.model}: its tokenizer has no token that ends a text")
+        if settings.data == WORDS:
+            pairs, left_out = words(), ""
+            commonest = Counter(response for _, response in pairs["train"]).most_common(1)[0][0]
+            self.metric, self.higher_is_better = "exact_match", True
+            self.chance = sum(response == commonest for _, response in pairs["test"]) / len(pairs["test"])
+        else:
+            pairs, left_out = alpaca(settings.data)
+            self.metric, self.higher_is_better = "perplexity", False
+            self.chance = float(self.vocabulary)
+        self.splits: dict[str, list[Example]] = {}
+        self.mean_tokens: dict[str, float] = {}
+        cut = sum(self.fill(split, pairs[split]) for split in SPLITS)
+        too_long = f"{cut} with a prompt of {self.longest} tokens or more" if cut else ""
+        reasons = [reason for reason in (left_out, too_long) if reason]
+        if reasons:
+            print(f"task.data={settings.data}: rows left out: {'; '.join(reasons)}", flush=True)
+
+    def fill(self, split: str, pairs: Sequence[tuple[str, str]]) -> int:
+        """Makes (prompt, response) pairs the examples of a split; tells how many were left out as too long.
+
+        Raises:
+            UsageError: if that was all of them, or the tokenizer has tokens that the model does not know.
+        """
+        examples = tokenised(self.tokenizer, pairs, self.longest)
+        if not examples:
+            raise UsageError(
+                f"task.max_length={self.longest}: no prompt of the {split} split leaves room for a response"
+            )
+        largest = max(int(example.input_ids.max()) for example in examples)
+        if largest >= self.vocabulary:
+            raise UsageError(
+                f"task.model={self.settings.model}: its tokenizer has a token {largest},"
+                f" the model knows {self.vocabulary}"
+            )
+        self.splits[split] = examples
+        tokens = sum(int((example.targets != NO_TARGET).sum()) for example in examples)
+        self.mean_tokens[split] = tokens / len(examples)
+        return len(pairs) - len(examples)
+
+    def model(self) -> nn.Module:
+        dtype = torch.bfloat16 if self.settings.precision == "bfloat16" else torch.float32
+        return load_pretrained(AutoModelForCausalLM, self.path, new_modules=[], dtype=dtype)
+
+    def size(self, split: str) -> int:
+        return len(self.splits[split])
+
+    def examples(self, split: str, indices: Tensor) -> Batch:
+        """input_ids and targets, (rows, longest), see `Example`; mean_tokens, (rows,), the same for all.
+
+        A row's loss is summed over its response and divided by `mean_tokens`, the tokens of a mean response,
+        so that the mean over rows is a mean over tokens: of this batch in training, as transformers' own loss
+        is; of the whole split in evaluation.
+        """
+        chosen = [self.splits[split][i] for i in indices.tolist()]
+        batch = {
+            name: pad_sequence([getattr(e, name) for e in chosen], True, self.padding.get(name, 0))
+            for name in Example._fields
+        }
+        count = int((batch["targets"] != NO_TARGET).sum())
+        mean = count / len(chosen) if split == "train" else self.mean_tokens[split]
+        return {**batch, "mean_tokens": torch.full((len(chosen),), mean)}
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Of each token that is to be said, its negative log-likelihood and whether it is the likeliest:
+        (rows, length, 2), in float32; zeros elsewhere.
+
+        No mask of the padding is needed: it comes after all that counts, and the model only looks back.
+        """
+        logits = model(input_ids=batch["input_ids"], use_cache=False).logits  # (rows, length, vocabulary)
+        targets = batch["targets"]
+        losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+        return torch.stack([losses.view_as(targets), (logits.argmax(-1) == targets).float()], -1)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return outputs[..., 0].sum(1) / batch["mean_tokens"]
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Per row the responses' negative log-likelihood, tokens said right, and tokens: (rows, 3)."""
+        tokens = (batch["targets"] != NO_TARGET).sum(1, keepdim=True)
+        found = torch.cat([outputs.sum(1), tokens], 1)
+        return found.masked_fill(~torch.isfinite(found).all(1, keepdim=True), torch.nan)
+
+    def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
+        loss, right, tokens = predictions.double().unbind(1)
+        if loss.isnan().any():
+            return dict.fromkeys(("exact_match", "perplexity", "token_accuracy"), torch.nan)
+        return {
+            "exact_match": (right == tokens).double().mean().item(),
+            "perplexity": (loss.sum() / tokens.sum()).exp().item(),
+            "token_accuracy": (right.sum() / tokens.sum()).item(),
+        }
