@@ -68,7 +68,10 @@ def base_model(task: Task, device: torch.device) -> nn.Module:
     Raises:
         UsageError: from the task, or if the model knows no gradient checkpointing that is asked for.
     """
-    model = task.model().to(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # a head that the checkpoint lacks is the same in every worker
+        model = task.model()
+    model = model.to(device)
     if task.settings.precision == "bfloat16":
         for weight in model.parameters():  # not the buffers: rotary frequencies need their digits
             weight.data = weight.data.to(torch.bfloat16)

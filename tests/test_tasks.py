@@ -15,7 +15,7 @@ from study.config import TaskSettings
 from study.errors import UsageError
 from study.tasks import SPLITS, Task
 from study.tasks.vtab import CHECKPOINT, QUALITY, SHIFTED, UPRIGHT, digits, quality
-from study.train import evaluate
+from study.train import base_model, evaluate
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -102,6 +102,8 @@ def test_the_base_model_is_frozen_and_target_modules_exist(any_task: Task) -> No
     assert set(any_task.settings.target_modules) <= names
     assert set(any_task.head_modules) <= {name for name, _ in model.named_modules()}
     assert model is not any_task.model()
+    first, second = (base_model(any_task, torch.device("cpu")).state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())  # its new head too
 
 
 # vtab ---------------------------------------------------------------------------------------

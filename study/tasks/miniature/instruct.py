@@ -234,7 +234,7 @@ def train_tokenizer(size: int = 1200) -> PreTrainedTokenizerFast:
 def pretraining_batches(
     tokenizer: PreTrainedTokenizerBase, steps: int, draw: random.Random
 ) -> Iterator[torch.Tensor]:
-    """(32, CONTEXT) tokens each: all of the prose among as many new sessions again and again, shuffled."""
+    """(32, CONTEXT) tokens each: the prose, shuffled among new sessions, again and again."""
     while steps:
         documents = parts()["pretraining"] + sessions(30_000, draw)
         draw.shuffle(documents)
@@ -285,8 +285,7 @@ def quality() -> dict[str, float]:
     from study.tasks.instruct import WORDS, Instruct
     from study.train import evaluate
 
-    shipped = TaskSettings(name="instruct", model="shipped", data=WORDS, steps=1, batch_size=8)
-    shipped.eval_batch_size = 40
+    shipped = TaskSettings("instruct", model="shipped", data=WORDS, steps=1, batch_size=8, eval_batch_size=40)
     task = Instruct(shipped)
     model = task.model()
     found = {}
