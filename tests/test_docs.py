@@ -73,6 +73,8 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
             run(command, folder, *SMALL_SWEEP, "dry_run=true")
         elif " study.compare " in command and "--check" not in command:
             run(command, folder, *SMALL_SWEEP, "lr=1e-3,1e-2")
+        elif " study.sweep " in command and (" task=glue" in command or " task=instruct" in command):
+            run(command, folder, *SMALL_SWEEP, "lr=1e-3,1e-2", "method=ether,lora")
         elif " study.sweep " in command and "prefetch" not in command:
             run(command, folder, *SMALL_SWEEP)
         elif command.endswith(" analysis.benchmark"):
