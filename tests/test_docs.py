@@ -71,6 +71,8 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
     for command in commands(text):
         if "launcher=slurm" in command:  # done for real in tests/slurm
             run(command, folder, *SMALL_SWEEP, "dry_run=true")
+        elif "dry_run=true" in command:
+            run(command, folder)
         elif " study.compare " in command and "--check" not in command:
             run(command, folder, *SMALL_SWEEP, "lr=1e-3,1e-2")
         elif " study.sweep " in command and (" task=glue" in command or " task=instruct" in command):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,20 @@ V3 = {
     "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True, "position_buckets": 4,
     "norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0,
 }  # fmt: skip
+STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "intermediate_size": 48}
 MODELS: dict[str, dict[str, Any]] = {
-    "deberta-v2": SMALL | V3 | {"intermediate_size": 48},
-    "bert": SMALL | {"intermediate_size": 48},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 24},
+    "deberta-v2": SMALL | V3 | STEADY,
+    "bert": SMALL | STEADY,
+    "gpt2": {
+        "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 24,
+        "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+    },
     "llama": SMALL | {"intermediate_size": 48},
     "qwen2": SMALL | {"intermediate_size": 48, "num_key_value_heads": 2},
-}
+}  # fmt: skip
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 ENCODERS = ("deberta-v2", "bert")
+BASE = {"valid": 0.0, "test": 0.0}
 Rows = list[dict[str, Any]]
 
 
@@ -121,7 +127,7 @@ def load(model: str, data: str, *overrides: str) -> Glue:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_classifier_of_each_family_trains_on_pairs(
+def test_a_classifier_of_each_family_trains_on_pairs_in_packs(
     name: str, checkpoints: dict[str, str], tmp_path: Path
 ) -> None:
     data = write(tmp_path / "pairs.csv", rows_of(30, lambda i: "xyz"[i % 3], ("premise", "hypothesis")))
@@ -139,9 +145,14 @@ def test_a_classifier_of_each_family_trains_on_pairs(
         "gpt2": "attn.c_attn",
     }.get(name, "self_attn.q_proj") in targets
     adapter = methods.config("ether", {"blocks": 2}, targets, list(task.head_modules))
-    (outcome,) = train(task, model, adapter, [Hyperparameters(1e-2, 0)], {"valid": 0.0, "test": 0.0})
-    assert outcome.row["status"] in ("ok", "diverged") and outcome.row["weight_distance"] > 0
-    assert outcome.row["metric"] == "accuracy" and outcome.row["test"] in (0, 1 / 3, 2 / 3, 1)
+    runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-3, 1)]
+    packed = train(task, model, adapter, runs, BASE, whole=name == "deberta-v2")
+    for run, outcome in zip(runs, packed, strict=True):
+        row, (alone,) = outcome.row, train(task, model, adapter, [run], BASE)
+        assert row["status"] in ("ok", "diverged") and row["weight_distance"] > 0
+        assert row["metric"] == "accuracy" and row["test"] in (0, 1 / 3, 2 / 3, 1)
+        for loss in ("loss_first", "loss_last"):
+            assert row[loss] == pytest.approx(alone.row[loss], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -216,6 +227,7 @@ def test_whole_numbers_and_text_are_classes_and_fractions_are_not(
     assert task.model().num_labels == max(1, len(classes))
 
 
+@pytest.mark.slow
 def test_every_glue_task_by_its_name(checkpoints: dict[str, str], tmp_path: Path) -> None:
     """Local copies with GLUE's columns, labels as numbers or as names, and labels of the test hidden."""
     for name, subset in GLUE.items():
@@ -321,6 +333,18 @@ def test_rows_that_cannot_be_learnt_from(
     with pytest.raises(UsageError, match=message) as caught:
         load(checkpoints["bert"], write(tmp_path / "rows.jsonl", rows))
     assert str(caught.value).startswith("task.data=") and "\n" not in str(caught.value)
+
+
+def test_a_padding_token_that_the_model_does_not_know(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.csv", rows_of(20, lambda i: i % 2))
+    model = tmp_path / "llama"
+    shutil.copytree(checkpoints["llama"], model)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(model)
+    count = len(tokenizer) - 1
+    with pytest.raises(UsageError, match=rf"pads with token {count}, the model knows {count}; enlarge"):
+        load(str(model), data)
 
 
 def test_labels_that_training_does_not_have(checkpoints: dict[str, str], tmp_path: Path) -> None:
@@ -434,3 +458,40 @@ def test_the_miniature_is_the_same_everywhere() -> None:
     made = json.dumps({name: miniature.splits(name) for name in MINIATURE})
     assert hashlib.sha256(made.encode()).hexdigest()[:16] == "923e05177778728d"
     assert METRICS.keys() >= {metric for subset in MINIATURE.values() for metric in subset.metrics}
+
+
+def test_nothing_that_is_held_out_was_pretrained_or_trained_on() -> None:
+    known = "\n".join(" ".join(texts) for texts in miniature.pretraining_texts()).lower()
+    assert "return true if" in known
+    for earlier, split in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        assert not miniature.sentences(earlier).keys() & miniature.sentences(split).keys()
+        assert not [sentence for sentence in miniature.sentences(split) if sentence.lower() in known]
+    assert known.count(next(iter(miniature.sentences("train"))).lower()) > 1
+
+
+def test_labels_of_the_miniature_are_what_they_say() -> None:
+    for split in SPLITS:
+        for (text,), label in by_row(miniature.splits("acceptability")[split]):
+            assert (text in miniature.sentences(split)) == (label == 1)
+        for (text,), label in by_row(miniature.splits("topic")[split]):
+            module = miniature.sentences(split)[text].replace("/", ".").split(".")
+            assert set(module[:2]) & set(list(miniature.TOPICS.values())[int(label)])
+        for (first, second), label in by_row(miniature.splits("paraphrase")[split]):
+            assert (sorted(first.split()) == sorted(second.split())) == (label == 1)
+        for (first, second), label in by_row(miniature.splits("similarity")[split]):
+            kept = [a == b for a, b in zip(first.split(), second.split(), strict=True)]
+            assert label == pytest.approx(5 * sum(kept) / len(kept))
+
+
+def by_row(examples: miniature.Examples) -> list[tuple[tuple[str, ...], float]]:
+    columns, labels = examples
+    return list(zip(zip(*columns, strict=True), labels, strict=True))
+
+
+def test_the_shipped_checkpoint_has_its_recorded_quality() -> None:
+    recorded = json.loads(miniature.QUALITY.read_text())
+    measured = miniature.quality()
+    assert measured == pytest.approx(recorded, abs=0.003)
+    for split in ("valid", "test"):
+        assert measured[f"masked tokens found, {split}"] > 4 * measured[f"most frequent token, {split}"]
+    assert sum(file.stat().st_size for file in miniature.CHECKPOINT.iterdir()) < 3_000_000

@@ -220,6 +220,7 @@ def test_statistics_of_tokens_by_hand(shipped: Instruct) -> None:
 # the miniature --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_shipped_checkpoint_has_its_recorded_quality() -> None:
     recorded = json.loads((CHECKPOINT / "quality.json").read_text())
     measured = miniature.quality()

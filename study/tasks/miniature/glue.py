@@ -1,8 +1,8 @@
 """The miniature of GLUE: four tasks made of the shipped prose, and the small DeBERTa pretrained on it.
 
 A tenth of the prose's paragraphs is for test and another for validation; the rest trains the adapters, and
-before them the base model. `python -m study.tasks.miniature.glue` rebuilds the checkpoint (about 12 minutes
-on a core).
+before them the base model. `python -m study.tasks.miniature.glue` rebuilds the checkpoint (a quarter of an
+hour on one core).
 """
 
 from __future__ import annotations
