@@ -31,7 +31,7 @@ def check(s: SweepSettings) -> None:
         UsageError: naming the key, its value and what would be right.
     """
     axes: dict[str, list[Any]] = {"method": s.methods, **s.axes}
-    if not all("lr" in point for point in s.points) or not s.points:
+    if not s.points or any("lr" not in point for point in s.points):
         axes["lr"] = s.lr
     for key, values in axes.items():
         if not values:

@@ -211,12 +211,12 @@ def _choose_points(config: DictConfig, overrides: list[Override]) -> None:
         if key == "lr" or not fixed:
             continue
         given = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
-        config.points = [point for point in config.points if point.get(key, given[0]) in given]
-        with open_dict(config.axes):
-            config.axes.pop(key, None)
         if not set(fixed) & set(given):
             known = ", ".join(str(value) for value in dict.fromkeys(fixed))
             raise UsageError(f"{key}={given[0]}: sweep {config.sweep} has {known}")
+        config.points = [point for point in config.points if point.get(key, given[0]) in given]
+        with open_dict(config.axes):
+            config.axes.pop(key, None)
 
 
 def _check_task(task: str, scale: str) -> None:

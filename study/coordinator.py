@@ -340,9 +340,9 @@ def describe(settings: SweepSettings, runs: list[Run]) -> str:
         for variant, group in groups.items():
             lines.append(f"  {group[0].title}: {len(group)} runs")
             if memory_gb:
-                own = estimates[variant]
-                memory = describe_memory(own, len(group), memory_gb)
-                lines[-1] += f"; {own['parameters']:,} parameters; {memory}"
+                estimate = estimates[variant]
+                memory = describe_memory(estimate, len(group), memory_gb)
+                lines[-1] += f"; {estimate['parameters']:,} parameters; {memory}"
         lines.append("  packs, parameters and time are measured at launch: new on this machine")
         return "\n".join(lines)
     packs = plan_packs(runs, best_pack_sizes(groups, found, workers, startup_s))
