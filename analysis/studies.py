@@ -25,7 +25,7 @@ from study.records import damaged_tables
 
 GRID = "lr_grid"
 LANGUAGE = ("glue", "instruct")
-GLUE_MINIATURES = ("acceptability", "topic", "adjacency", "similarity")
+GLUE_MINIATURES = ("acceptability", "topic", "paraphrase", "similarity")
 """The names in `study.tasks.glue.MINIATURE`, which cannot be imported without torch."""
 
 Key = tuple[str, str, str]
