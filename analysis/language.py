@@ -4,6 +4,7 @@ Both are tidy, a row per scale, method with its options, and subset or benchmark
     metric; ours: mean test score at the learning rate that validation chose, with its 95 % interval low,
         high (`analysis.robustness`; Student's over seeds for the benchmarks; nan with one seed);
     seeds and lr behind it; base: the untouched model's score, which also has rows of its own, method `base`;
+        so has the frozen model with a head that was trained alone, `head`, from the sweep head_alone;
     parameters: trained numbers, heads included; model, data and study: where it comes from;
     printed: the paper's number, where scale is paper and the paper has that method with these options.
 Scores are in percent, as printed, but a metric of which less is better (perplexity) is itself. The last rows
@@ -12,7 +13,7 @@ are printed cells beside which nothing of ours stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pandas as pd
 from analysis.accounting import PRINTED
 from analysis.paired import mean_interval
 from analysis.robustness import robustness_table
-from analysis.studies import key_of
+from analysis.studies import Key, key_of
 from analysis.style import NAMES
 from analysis.table import Study, setting_text
 from study import evaluate
@@ -31,8 +32,8 @@ Rows = list[dict[str, Any]]
 
 SCORE = ("ours", "low", "high")
 COLUMNS = ["metric", *SCORE, "printed", "base", "parameters", "seeds", "lr", "model", "data", "study"]
-BASE = "base"
-TITLES = NAMES | {BASE: "base model", "vera": "VeRA"}
+BASE, HEAD = "base", "head"
+TITLES = NAMES | {BASE: "base model", HEAD: "trained head alone", "vera": "VeRA"}
 AVERAGE = "average"
 """Over the eight subsets of GLUE, as the paper prints it."""
 
@@ -52,9 +53,13 @@ def printed(table: int) -> pd.DataFrame:
     return pd.read_csv(PRINTED / f"table{table}.csv").fillna({"options": ""})
 
 
-def glue_table(studies: Iterable[Study]) -> pd.DataFrame:
-    """Table 4, from one study for each scale and subset."""
-    rows = [row | {"subset": key_of(study)[2]} for study in studies for row in measured(study)]
+def glue_table(studies: Iterable[Study], heads: Mapping[Key, Study] | None = None) -> pd.DataFrame:
+    """Table 4, from one study for each scale and subset, and those of their heads trained alone."""
+    rows: Rows = []
+    for study in studies:
+        base, *others = measured(study)
+        head = [head_row(heads[key_of(study)])] if heads and key_of(study) in heads else []
+        rows += [row | {"subset": key_of(study)[2]} for row in (base, *head, *others)]
     numbers = printed(4)
     return _beside(rows + _averages(rows, numbers), numbers, "subset")
 
@@ -94,6 +99,18 @@ def measured(study: Study) -> Rows:
             | dict(zip(SCORE, score, strict=True))
         )
     return rows
+
+
+def head_row(study: Study) -> dict[str, Any]:
+    """Row `head` of a study of the sweep head_alone: its settings with the best mean validation score."""
+    counted = study.runs[study.runs["counted"]]
+    sign = 1 if counted["higher_is_better"].iloc[0] else -1
+    best = (sign * counted.groupby("label")["valid"].mean()).idxmax()
+    row = next(row for row in measured(study) if row["label"] == best)
+    own = counted[counted["label"] == best].iloc[0]
+    settings = {name: setting_text(own[f"task.{name}"]) for name in ("head_lr", "steps")}
+    text = " ".join(f"{name}={value}" for name, value in settings.items())
+    return row | {"method": HEAD, "options": text, "lr": np.nan, "parameters": pd.NA}
 
 
 def _averages(rows: Rows, numbers: pd.DataFrame) -> Rows:

@@ -36,7 +36,7 @@ from analysis.claims import (
 )
 from analysis.paired import comparison_table
 from analysis.robustness import robustness_table
-from analysis.studies import GRID, MINIATURES, VTAB, key_of, title
+from analysis.studies import GRID, HEAD_ALONE, MINIATURES, VTAB, Key, key_of, title
 from analysis.table import Study, load
 from study.commands import one_line
 
@@ -85,11 +85,13 @@ class Records:
     named: the studies of STUDIES that are there; lr_grid is vtab's.
     grids: the studies of the sweep lr_grid, one for each task, scale and subset, vtab's first.
     language: the studies of GLUE and instruction tuning, in the same way, of any sweep.
+    heads: the studies of heads trained alone, by task, scale and subset.
     """
 
     named: dict[str, Study]
     grids: list[Study]
     language: list[Study]
+    heads: dict[Key, Study]
 
     def missing(self) -> dict[str, str]:
         """The studies that have no records, each with the command that makes it."""
@@ -100,7 +102,7 @@ class Records:
 
     def counts(self) -> dict[str, int]:
         """How many runs of each folder are used."""
-        every = [*self.named.values(), *self.grids, *self.language]
+        every = [*self.named.values(), *self.grids, *self.language, *self.heads.values()]
         rows = [s.runs.assign(study=s.runs.get("study", s.name))[["study", "run_id"]] for s in every]
         return pd.concat(rows).drop_duplicates()["study"].value_counts(sort=False).to_dict() if rows else {}
 
@@ -113,7 +115,7 @@ def gather(results: Path) -> Records:
     for name in STUDIES:
         if name != GRID and (results / name / "runs.parquet").exists():
             named[name] = load(results / name)
-    return Records(named, grids, studies.language(found))
+    return Records(named, grids, studies.language(found), studies.heads(found))
 
 
 def make(results: Path, records: Records) -> Path:
@@ -194,12 +196,17 @@ def language_sections(records: Records, results: Path) -> list[dict[str, Any]]:
     sections = []
     for number, task, heading in ((4, "glue", "GLUE"), (5, "instruct", "Instruction tuning")):
         own = [study for study in records.language if key_of(study)[0] == task]
-        table = language.glue_table(own) if task == "glue" else language.instruct_table(own, results)
+        if task == "glue":
+            table = language.glue_table(own, records.heads)
+        else:
+            table = language.instruct_table(own, results)
         table.to_csv(results / "paper" / f"table{number}.csv", index=False)
         commands = {
             "paper": language.PAPER_COMMANDS[task],
             "mini": [studies.command(key) for key in MINIATURES if key[0] == task],
         }
+        if task == "glue":
+            commands["mini"].append(f"python -m study.sweep {HEAD_ALONE}")
         shown = {scale: language.ours(table, scale) for scale in commands}
         sections.append(
             {"heading": f"{heading} (Table {number})", "printed": _shown(language.as_printed(number))}

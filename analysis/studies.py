@@ -24,6 +24,9 @@ from study import schema
 from study.records import damaged_tables
 
 GRID = "lr_grid"
+HEAD_ALONE = "head_alone"
+"""The sweep that trains heads on frozen models: a baseline, of no method."""
+
 LANGUAGE = ("glue", "instruct")
 GLUE_MINIATURES = ("acceptability", "topic", "paraphrase", "similarity")
 """The names in `study.tasks.glue.MINIATURE`, which cannot be imported without torch."""
@@ -138,12 +141,22 @@ def language(studies: Iterable[Study]) -> list[Study]:
     settings and LoRA, for which the paper states no rates, from a grid. Each is taken whole, from the first
     folder in the order of `one_each`.
     """
-    trained = [s for s in studies if key_of(s)[0] in LANGUAGE and s.runs["steps"].max() > 0]
+    trained = [
+        s
+        for s in studies
+        if key_of(s)[0] in LANGUAGE and s.runs["steps"].max() > 0 and s.runs["sweep"].iloc[0] != HEAD_ALONE
+    ]
     found = []
     for study in one_each(trained):
         same = [s for s in trained if key_of(s) == key_of(study) and _is_standard(s) == _is_standard(study)]
         found.append(_joined(sorted(same, key=_rank, reverse=True)))
     return found
+
+
+def heads(studies: Iterable[Study]) -> dict[Key, Study]:
+    """The studies of the sweep head_alone; the largest where there are several of one task."""
+    own = sorted((s for s in studies if s.runs["sweep"].iloc[0] == HEAD_ALONE), key=lambda s: len(s.runs))
+    return {key_of(study): study for study in own}
 
 
 def _joined(studies: list[Study]) -> Study:

@@ -303,7 +303,7 @@ def _plan(
     """The packs, as an earlier call for the same runs planned them, and the variants' profiles."""
     before = read_plan(folder)
     by_id = {run.run_id: run for run in runs}
-    if before and before["settings"]["pack_size"] == settings.pack_size:
+    if before and _limits(before["settings"]) == _limits(dataclasses.asdict(settings)):
         planned = before["packs"]
         if {run_id for pack in planned for run_id in pack} == by_id.keys():
             packs = [Pack(tuple(by_id[run_id] for run_id in pack)) for pack in planned]
@@ -311,6 +311,11 @@ def _plan(
     groups = by_variant(runs)
     found = profiles.measured(groups, settings, pool)
     return plan_packs(runs, best_pack_sizes(groups, found, pool.workers, pool.startup_s)), found
+
+
+def _limits(settings: dict[str, Any]) -> list[Any]:
+    """What the user says of the size of packs."""
+    return [settings["pack_size"], settings["launcher"].get("gpu_memory_gb")]  # older plans lack the second
 
 
 def describe(settings: SweepSettings, runs: list[Run]) -> str:

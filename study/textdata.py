@@ -11,8 +11,18 @@ from study.errors import UsageError, first_line, nearest
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FORMATS = {".csv": ("csv", {}), ".tsv": ("csv", {"sep": "\t"}), ".json": ("json", {}), ".jsonl": ("json", {})}
-SPLIT_NAMES = {"train": "train", "valid": "validation", "test": "test"}
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
+"""What stands for no label in a cell. In a text they are words: pandas would read each as a missing text."""
+
+CELLS = {"keep_default_na": False, "na_values": {"label": MISSING}}
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".csv": ("csv", CELLS), ".tsv": ("csv", CELLS | {"sep": "\t"}),
+    ".json": ("json", {}), ".jsonl": ("json", {}),
+}  # fmt: skip
+SPLIT_NAMES = ("train", "validation", "test")
+MATCHED = "validation_matched"
+"""MNLI has two for validation; its score in GLUE is that on the rows of the kinds that it trains on."""
+
 HELD_OUT, MOST_HELD_OUT = 0.1, 2000
 """Share of the training rows, and most of them, held out for a split that the data does not have."""
 
@@ -22,7 +32,7 @@ def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
 
     Args:
         source: a file (all of it is `train`), a folder with train.csv, validation.csv, test.csv (or any other
-            of FORMATS), or a data set's hub name.
+            of FORMATS; MNLI's validation_matched.csv too), or a data set's hub name.
         subset: a hub data set's configuration.
 
     Raises:
@@ -33,7 +43,8 @@ def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
     path = Path(source).expanduser()
     if path.is_dir():
         files = {
-            s: [f for f in sorted(path.glob(f"{s}.*")) if f.suffix in FORMATS] for s in SPLIT_NAMES.values()
+            s: [f for f in sorted(path.glob(f"{s}.*")) if f.suffix in FORMATS]
+            for s in (*SPLIT_NAMES, MATCHED)
         }
         found = {split: _file(matches[0]) for split, matches in files.items() if matches}
         if "train" not in found:

@@ -292,6 +292,30 @@ def test_the_published_data_set_has_its_hidden_test_and_matched_validation(
     assert task.splits["test"].texts[0] == sentences(9, 1)
 
 
+def test_mnli_in_a_folder(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    for number, (name, count) in enumerate(
+        (("train", 50), ("validation_matched", 9), ("validation_mismatched", 4))
+    ):
+        write(tmp_path / f"{name}.jsonl", rows_of(count, lambda i: i % 3, ("premise", "hypothesis"), number))
+    task = load(checkpoints["bert"], str(tmp_path), "task.subset=mnli")
+    assert [task.size(split) for split in SPLITS] == [45, 5, 9]
+    assert task.splits["test"].texts[0] == sentences(9, 1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_words_that_pandas_takes_for_missing_are_text(
+    suffix: str, checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    words = ["None", "NA", "null", "nan", "N/A", "n/a", "NaN", "<NA>", "a", "b"]
+    rows: Rows = [{"text": word, "text2": "", "label": i % 2} for i, word in enumerate(words)]
+    task = load(checkpoints["bert"], write(tmp_path / f"rows{suffix}", rows))
+    assert {text for split in SPLITS for text in task.splits[split].texts[0]} == set(words)
+    assert {text for split in SPLITS for text in task.splits[split].texts[1]} == {""}
+    rows[4]["label"] = "NA"
+    with pytest.raises(UsageError, match="row 5 of train has no label"):
+        load(checkpoints["bert"], write(tmp_path / f"other{suffix}", rows))
+
+
 def test_lengths(checkpoints: dict[str, str], tmp_path: Path) -> None:
     rows = rows_of(20, lambda i: i % 2)
     rows += [{"text": " ".join(WORDS * 5), "label": i % 2} for i in range(10)]

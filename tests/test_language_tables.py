@@ -13,7 +13,7 @@ from synthetic import hill
 from analysis.accounting import PRINTED
 from analysis.claims import no_worse
 from analysis.language import as_printed, glue_table, instruct_table, ours, printed
-from analysis.studies import GLUE_MINIATURES, at_hand, grids, key_of, language, one_each, split, title
+from analysis.studies import GLUE_MINIATURES, at_hand, grids, heads, key_of, language, one_each, split, title
 from analysis.table import Study
 from study import evaluate
 from study.errors import UsageError
@@ -77,6 +77,28 @@ def test_a_cell_is_the_test_score_at_the_rate_that_validates_best(tmp_path: Path
     assert shown["acceptability (matthews)"].tolist() == [
         "30.00", "80.00 [80.00, 80.00]", "60.00 [60.00, 60.00]",
     ]  # fmt: skip
+
+
+def test_the_head_alone_has_a_row_and_decides_nothing(tmp_path: Path) -> None:
+    task = GLUE | {"task.subset": "acceptability"}
+    made = []
+    for rate, score in ((1e-3, 0.3), (1e-2, 0.5)):
+        columns = {"sweep": "head_alone", "task.head_lr": rate, "test": score - 0.1, **task}
+        for record in synthetic.records({"lora": lambda x, s, score=score: score}, [1e-12], 3, **columns):
+            record["row"]["run_id"] += str(rate)
+            made.append(record)
+    synthetic.write(tmp_path / "head_alone", made)
+    assert language(at_hand(tmp_path)) == []
+    write(tmp_path / "lr_grid_glue_acceptability", {"ether": 0.8, "lora": 0.6}, 2, **task)
+    found = at_hand(tmp_path)
+    (key,) = heads(found)
+    assert key == ("glue", "mini", "acceptability")
+    shown = ours(glue_table(language(found), heads(found)), "mini")
+    assert shown is not None and shown["method"].tolist() == [
+        "base model", "trained head alone", "ETHER", "LoRA",
+    ]  # fmt: skip
+    assert shown.loc[1, ["options", "parameters"]].tolist() == ["head_lr=0.01 steps=10", ""]
+    assert shown.loc[1, "acceptability (matthews)"].startswith("40.00 [40.00")
 
 
 def test_ours_stands_beside_the_printed_number_of_the_same_method(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +17,10 @@ from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from study import methods
+from study import config, coordinator, methods
 from study.errors import UsageError
 from study.memory import Peak, footprint, peak_mb
-from study.plan import BYTES_PER_NUMBER, fitting, pack_mb
+from study.plan import BYTES_PER_NUMBER, by_variant, fitting, pack_mb, plan_runs
 from study.tasks import Task
 from study.train import base_model
 
@@ -97,6 +98,28 @@ def test_the_largest_pack_in_a_budget_by_hand() -> None:
         UsageError, match="gpu_memory_gb=8: a pack of 1 needs about 12.41; try task.gradient_che"
     ):
         fitting([1, 2], profile, 8)
+
+
+def test_a_study_is_planned_anew_for_another_budget_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config.load("lr_grid", ["method=ether", "launcher.gpu_memory_gb=80"])
+    runs = plan_runs(settings)
+    (variant,) = by_variant(runs)
+    profile = {"step_seconds": {"1": 1.0}, "measure_seconds": 0.0, "pack_size": 9}
+    pool = SimpleNamespace(workers=1, startup_s=0.0)
+
+    def packs(pack_size: int) -> list[int]:
+        found = {variant: profile | {"step_seconds": {str(pack_size): 1.0}, "pack_size": pack_size}}
+        monkeypatch.setattr(coordinator.profiles, "measured", lambda *_: found)
+        planned, profiles = coordinator._plan(tmp_path, settings, runs, pool)
+        coordinator._write_plan(tmp_path, settings, planned, profiles, 1)
+        return [len(pack.runs) for pack in planned]
+
+    assert packs(9) == [9] * 5
+    assert packs(3) == [9] * 5  # as it was begun, whatever is measured now
+    settings.launcher.gpu_memory_gb = 8
+    assert packs(3) == [3] * 15
 
 
 @pytest.mark.slow

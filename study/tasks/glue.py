@@ -28,7 +28,7 @@ from study.errors import UsageError, nearest
 from study.pretrained import load_config, load_pretrained, load_tokenizer, skeletons
 from study.tasks import Batch, Task
 from study.tasks.miniature import glue as miniature
-from study.textdata import column, load_rows, three_splits
+from study.textdata import MATCHED, SPLIT_NAMES, column, load_rows, three_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -121,11 +121,9 @@ def from_data(source: str, name: str | None) -> tuple[Subset, dict[str, Rows]]:
     found = load_rows(source, name)
     if "train" not in found:
         raise UsageError(f"task.data={source}: no train split; has {', '.join(found)}")
-    if "validation_matched" in found:  # MNLI
-        found["validation"] = found["validation_matched"]
-    parts: dict[str, Dataset] = {
-        split: found[split] for split in ("train", "validation", "test") if split in found
-    }
+    if MATCHED in found:
+        found["validation"] = found[MATCHED]
+    parts: dict[str, Dataset] = {split: found[split] for split in SPLIT_NAMES if split in found}
     test_is_hidden = "test" in parts and _is_hidden(parts["test"])
     if test_is_hidden:
         del parts["test"]

@@ -97,7 +97,7 @@ def alpaca(source: str) -> tuple[dict[str, list[tuple[str, str]]], str]:
     """
     found, without = {}, []
     for split, rows in load_rows(source).items():
-        if split not in SPLIT_NAMES.values():
+        if split not in SPLIT_NAMES:
             continue
         for name in ("instruction", "output"):
             column(rows, [name], name, source)
