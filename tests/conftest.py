@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sweeps_under_test import SMALL, start
+from sweeps_under_test import DRAWN, start
 
 from study import config, tasks
 from study.config import SweepSettings
@@ -63,7 +63,7 @@ def study_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small sweep, run in one go."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    process = start(folder, SMALL)
+    process = start(folder, DRAWN)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
     assert "12 of 12 runs: 12 ok" in output and "report: " in output

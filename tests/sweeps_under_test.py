@@ -16,8 +16,10 @@ from study.schema import CIRCUMSTANCES
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = [
     "lr_grid", "method=ether,lora", "lr=1e-3,1e-2,1e-1", "seeds=2", "task.steps=8", "task.evaluations=2",
-    "pack_size=2", "name=small",
+    "pack_size=2", "name=small", "report=false",
 ]  # fmt: skip
+DRAWN = [*SMALL, "report=true"]
+"""The report takes longer than so small a sweep."""
 
 
 def table(folder: Path, name: str = "runs", keep_circumstances: bool = False) -> pd.DataFrame:

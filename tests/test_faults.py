@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from sweeps_under_test import SMALL, Command, no_workers_left, same_tables, start, table, workers_of
+from sweeps_under_test import DRAWN, SMALL, Command, no_workers_left, same_tables, start, table, workers_of
 
 from study import records
 from study.checkpoints import Attempt
@@ -156,7 +156,7 @@ def test_a_stale_lock_is_taken_over_with_a_message(undisturbed: Path, tmp_path: 
     shutil.copytree(undisturbed, tmp_path / "results" / "small")
     dead = {"pid": 2**22 + 1, "host": os.uname().nodename}
     (tmp_path / "results" / "small" / "lock").write_text(json.dumps(dead))
-    process = start(tmp_path, [*SMALL, "report=false"])
+    process = start(tmp_path, SMALL)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     assert f"process {dead['pid']} on {dead['host']} ended without letting go" in output
@@ -191,7 +191,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(
     what: str, free_kb: int, more: list[str], undisturbed: Path, tmp_path: Path, tiny_disk: Path
 ) -> None:
     study = tiny_disk / "small"
-    arguments = [*SMALL, *more, f"results={tiny_disk}", "report=false"]
+    arguments = [*SMALL, *more, f"results={tiny_disk}"]
     if what in ("tables", "index"):  # everything is trained; what is made of it does not fit
         shutil.copytree(undisturbed / "records", study / "records")
         shutil.copy(undisturbed / "plan.json", study)
@@ -206,7 +206,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(
     assert all(path.read_bytes() == content for path, content in before.items() if path.name != "lock")
     finished = {path.name: path.read_bytes() for path in (study / "records").glob("*.json")}
     filler.unlink()
-    process = start(tmp_path, [*SMALL, f"results={tiny_disk}", "report=false"])
+    process = start(tmp_path, [*SMALL, f"results={tiny_disk}"])
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert all((study / "records" / name).read_bytes() == content for name, content in finished.items())
@@ -296,7 +296,7 @@ def test_the_index_is_rebuilt_whatever_happened_to_it(
             for path in (index, study / ".optuna.tmp" / "optuna.log"):
                 path.with_name("optuna.log.lock").symlink_to(path)
         began = time.monotonic()
-        assert study_command("study.sweep", *SMALL, "report=false").returncode == 0
+        assert study_command("study.sweep", *SMALL).returncode == 0
         print(f"{harm}: {time.monotonic() - began:.1f} s")
         assert time.monotonic() - began < 35
         (study / "optuna.log.lock").unlink(missing_ok=True)
@@ -325,7 +325,7 @@ def strictly_valid(folder: Path) -> int:
 
 @pytest.mark.parametrize("faults", ["poison:0:nan", "poison:4:inf", "blind"])
 def test_what_is_not_finite_is_diverged_everywhere_and_not_tried_again(faults: str, tmp_path: Path) -> None:
-    arguments = [*SMALL, "method=ether,lora", "lr=1e-3,1e-2"]
+    arguments = [*DRAWN, "method=ether,lora", "lr=1e-3,1e-2"]
     code, output = broken(tmp_path, faults, arguments)
     assert code == 0 and "4 ok, 4 diverged, 0 failed" in output, output
     study = tmp_path / "results" / "small"
@@ -346,7 +346,7 @@ def test_what_is_not_finite_is_diverged_everywhere_and_not_tried_again(faults: s
 
 @pytest.mark.parametrize("fault", ["memory", "killed"])
 def test_out_of_memory_halves_the_pack_and_leaves_the_others_alone(fault: str, tmp_path: Path) -> None:
-    arguments = [*SMALL, "method=ether,lora", "lr=1e-3,1e-2,1e-1", "seeds=1", "pack_size=3", "report=false"]
+    arguments = [*SMALL, "method=ether,lora", "lr=1e-3,1e-2,1e-1", "seeds=1", "pack_size=3"]
     code, output = broken(tmp_path, f"{fault}:3", arguments)
     assert code == 0 and "6 ok" in output, output
     runs = table(tmp_path / "results" / "small")
