@@ -16,10 +16,10 @@ paper: .venv/installed
 	$(RUN) -m analysis.paper
 
 test: .venv/tested
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 fast: .venv/tested
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slurm: .venv/tested
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmdbd >/dev/null; then \

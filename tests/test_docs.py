@@ -20,9 +20,9 @@ import pytest
 from conftest import ROOT
 
 README, CONTRIBUTING = (ROOT / "README.md").read_text(), (ROOT / "CONTRIBUTING.md").read_text()
-SMALL_SWEEP = ["task.steps=3", "task.evaluations=1", "seeds=1", "launcher.workers=1"]
+SMALL_SWEEP = ["task.steps=3", "task.evaluations=1", "seeds=1"]
 DRAWN = ("my_study", "task=instruct", "few_blocks", "tumours")
-"""In the commands whose reports are drawn; the others leave them out, which take longer than so short a sweep."""
+"""In the commands whose reports are drawn; the others leave out what takes longer than so short a sweep."""
 SMALL_BENCHMARK = [
     "--methods",
     "ether",
@@ -71,7 +71,9 @@ def run(command: str, folder: Path, *more: str) -> str:
 def run_documented(text: str, folder: Path) -> Iterator[str]:
     """Runs every command of a document in its order; yields those that something else runs."""
     for command in commands(text):
-        report = [] if any(name in command for name in DRAWN) else ["report=false"]
+        more = [*SMALL_SWEEP, "launcher.workers=1"]
+        if not any(name in command for name in DRAWN):
+            more.append("report=false")
         if "launcher=slurm" in command:  # done for real in tests/slurm
             run(command, folder, *SMALL_SWEEP, "dry_run=true")
         elif "dry_run=true" in command:
@@ -79,9 +81,9 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
         elif " study.compare " in command and "--check" not in command:
             run(command, folder, *SMALL_SWEEP, "lr=1e-3,1e-2")
         elif " study.sweep " in command and (" task=glue" in command or " task=instruct" in command):
-            run(command, folder, *SMALL_SWEEP, *report, "lr=1e-3,1e-2", "method=ether,lora")
+            run(command, folder, *more, "lr=1e-3,1e-2", "method=ether,lora")
         elif " study.sweep " in command and "prefetch" not in command:
-            run(command, folder, *SMALL_SWEEP, *report)
+            run(command, folder, *more)
         elif command.endswith(" analysis.benchmark"):
             run(command, folder, *SMALL_BENCHMARK)
         elif command.endswith(" analysis.benchmark cluster"):
