@@ -124,12 +124,12 @@ def load(sweep: str, overrides: list[str]) -> SweepSettings:
     if sweep not in sweep_names():
         raise UsageError(f"unknown sweep {sweep!r}; {nearest(sweep, sweep_names())}")
     parsed = _parse(overrides)
-    config, own_task = _compose(sweep, parsed)
+    config, own = _compose(sweep, parsed)
     for override in parsed:
         _apply(config, override)
     _choose_points(config, parsed)
     if OmegaConf.is_missing(config, "name"):
-        config.name = _default_name(config, own_task)
+        config.name = _default_name(config, own)
     try:
         settings = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -157,7 +157,7 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 
 def _compose(sweep: str, overrides: list[Override]) -> tuple[DictConfig, DictConfig]:
-    """The YAML of the sweep with the chosen task, over the typed schema; and the sweep's own task."""
+    """The YAML of the sweep with the chosen task, over the typed schema; and the sweep as it is written."""
     choice = {}
     for override in overrides:
         if override.key_or_group in GROUPS:
@@ -173,7 +173,7 @@ def _compose(sweep: str, overrides: list[Override]) -> tuple[DictConfig, DictCon
     try:
         with initialize_config_dir(config_dir=str(folder.resolve()), version_base="1.3"):
             plain = compose(sweep, overrides=chosen)
-            own_task = plain.task
+            own = plain
             if choice:
                 task = choice.get("task", plain.task.name)
                 scale = choice.get("scale", plain.task.scale if "task" not in choice else "mini")
@@ -186,14 +186,22 @@ def _compose(sweep: str, overrides: list[Override]) -> tuple[DictConfig, DictCon
         raise UsageError(f"sweeps/{sweep}.yaml: {first_line(error)}") from None
     assert isinstance(config, DictConfig)
     config.sweep = sweep
-    return config, own_task
+    return config, own
 
 
-def _default_name(config: DictConfig, own_task: DictConfig) -> str:
+def _default_name(config: DictConfig, own: DictConfig) -> str:
     """The sweep's name; where its task was changed, that too: lr_grid_glue_rte_paper."""
-    task, changed = config.task, ("name", "scale", "subset")
-    if all(task.get(key) == own_task.get(key) for key in changed) and "task.subset" not in config.axes:
+
+    def described(c: DictConfig) -> list[Any]:
+        return [
+            c.task.get("name"),
+            c.task.get("scale"),
+            c.get("axes", {}).get("task.subset", c.task.get("subset")),
+        ]
+
+    if described(config) == described(own):
         return str(config.sweep)
+    task = config.task
     subset = None if "task.subset" in config.axes else task.subset
     scale = task.scale if task.scale != "mini" else None
     return "_".join(str(part) for part in (config.sweep, task.name, subset, scale) if part)
@@ -258,6 +266,8 @@ def _apply(config: DictConfig, override: Override) -> None:
             config.axes[key] = value
         return
     _check_key(config, key)
+    with open_dict(config.axes):
+        config.axes.pop(key, None)  # one value takes the place of the sweep's own list
     try:
         OmegaConf.update(config, key, value, force_add=key.startswith(("method.", FREE)))
     except (OmegaConfBaseException, ValueError) as error:

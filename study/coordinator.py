@@ -34,6 +34,7 @@ from study.plan import (
     describe_packs,
     pack_seconds,
     plan_packs,
+    variant_titles,
 )
 from study.progress import Progress
 from study.provenance import provenance
@@ -342,8 +343,9 @@ def describe(settings: SweepSettings, runs: list[Run]) -> str:
     if found.keys() != groups.keys():
         memory_gb = settings.launcher.gpu_memory_gb
         estimates = profiles.estimated(groups, settings) if memory_gb else {}
+        titles = variant_titles(groups)
         for variant, group in groups.items():
-            lines.append(f"  {group[0].title}: {len(group)} runs")
+            lines.append(f"  {titles[variant]}: {len(group)} runs")
             if memory_gb:
                 estimate = estimates[variant]
                 memory = describe_memory(estimate, len(group), memory_gb)

@@ -131,6 +131,16 @@ def by_variant(runs: list[Run]) -> dict[str, list[Run]]:
     return groups
 
 
+def variant_titles(groups: dict[str, list[Run]]) -> dict[str, str]:
+    """Each variant's title; where task settings are axes, those too: `lora (r=8) task.subset=topic`."""
+    tasks = {variant: group[0].task for variant, group in groups.items()}
+    differing = [k for k in next(iter(tasks.values()), {}) if len({str(t[k]) for t in tasks.values()}) > 1]
+    return {
+        variant: " ".join([group[0].title, *(f"task.{k}={tasks[variant][k]}" for k in differing)])
+        for variant, group in groups.items()
+    }
+
+
 def makespan(costs: list[float], workers: int) -> float:
     """Seconds until all jobs are done when each free worker takes the longest one left."""
     busy = [0.0] * workers
@@ -241,7 +251,9 @@ def plan_packs(runs: list[Run], pack_sizes: dict[str, int]) -> list[Pack]:
 def describe_packs(runs: list[Run], packs: list[Pack], profiles: dict[str, Profile], workers: int) -> str:
     """The plan, a line per variant: runs, packs, parameters; and the estimated time of it all."""
     lines = []
-    for variant, group in by_variant(runs).items():
+    groups = by_variant(runs)
+    titles = variant_titles(groups)
+    for variant, group in groups.items():
         profile = profiles[variant]
         sizes = sorted({len(pack.runs) for pack in packs if pack.runs[0].variant == variant})
         count = sum(pack.runs[0].variant == variant for pack in packs)
@@ -251,7 +263,7 @@ def describe_packs(runs: list[Run], packs: list[Pack], profiles: dict[str, Profi
         parameters = f"{profile['parameters']:,} parameters"
         if "run_mb" in profile:
             parameters += f"; {pack_mb(profile, sizes[-1]) / 1024:.2f} GB a pack"
-        lines.append(f"  {group[0].title:34} {len(group):4} runs, {how}; {parameters}")
+        lines.append(f"  {titles[variant]:34} {len(group):4} runs, {how}; {parameters}")
     seconds = makespan([pack_seconds(pack, profiles) for pack in packs], workers)
     total = f"{len(runs)} runs in {len(packs)} packs on {workers} worker{'s' * (workers > 1)}"
     return "\n".join([*lines, f"  {total}, about {seconds:.0f} s of training"])

@@ -17,7 +17,7 @@ import pytest
 from study import config
 from study.checks import check_sources
 from study.errors import UsageError
-from study.plan import plan_runs
+from study.plan import by_variant, plan_runs, variant_titles
 from study.schema import RECORD_VERSION
 from study.tasks.vtab import CHECKPOINT
 
@@ -267,3 +267,12 @@ def test_a_study_on_another_task_has_a_name_of_its_own() -> None:
     }
     for name, overrides in names.items():
         assert config.load("lr_grid", overrides).name == name
+    assert config.load("head_alone", []).name == "head_alone"
+    assert config.load("head_alone", ["task.subset=topic"]).name == "head_alone_glue_topic"
+
+
+def test_one_value_takes_the_place_of_a_list_of_the_sweeps_own() -> None:
+    all_runs, own = (plan_runs(config.load("head_alone", given)) for given in ([], ["task.subset=topic"]))
+    assert own == [run for run in all_runs if run.task["subset"] == "topic"]
+    titles = list(variant_titles(by_variant(all_runs)).values())
+    assert len(set(titles)) == 20 and titles[0].endswith(" task.subset=acceptability task.head_lr=0.0003")
