@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator
 from scipy.stats import t as student
 
+from analysis.studies import key_of
 from analysis.style import REFERENCE, Look, legend_beside, looks, panels, save
 from analysis.table import Study
 
@@ -86,8 +87,11 @@ def robustness(study: Study, folder: Path) -> Path:
     top.xaxis.set_major_locator(LogLocator(numticks=20))
     top.set_ylabel(f"test {_metric(study)}")
     seeds = int(means["seeds"].max())
-    scale = f"{study.runs['task'].iloc[0]} ({study.runs['scale'].iloc[0]})"
-    top.set_title(f"{scale}: robustness to the learning rate, mean and 95 % interval of {seeds} seeds")
+    task, scale, subset = key_of(study)
+    name = " ".join(filter(None, (task, subset)))
+    top.set_title(
+        f"{name} ({scale}): robustness to the learning rate, mean and 95 % interval of {seeds} seeds"
+    )
     if (runs["status"] == "diverged").any():
         top.plot([], [], "x", color="black", ms=5, label="diverged run")
     legend_beside(top)

@@ -158,7 +158,7 @@ def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> 
     if not path.is_file():
         if name == "runs":
             raise AnalysisError(_no_results(folder))
-        raise AnalysisError(f"{path} is missing; run again: python -m study.sweep {folder.name}")
+        raise AnalysisError(f"{path} is missing; run the sweep's command again: it is made anew from records")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:

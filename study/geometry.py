@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.packing import Pack, PackedModule
+from study.packed_module import PackedModule
+from study.packing import Pack
 
 CLOSE = 1e-3
 """Squared distance below which |a - b|^2 = 2 - 2 a.b has lost digits and is computed anew."""

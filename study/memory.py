@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from study.packing import Pack
+from study.passes import autocast, backward, fold
 from study.tasks import Task
-from study.train import autocast, backward, fold
 
 SIZES = (2, 4)
 """Packs from which the share of one run is taken; one run alone is not mapped and so another case."""

@@ -253,17 +253,19 @@ def describe_packs(runs: list[Run], packs: list[Pack], profiles: dict[str, Profi
     lines = []
     groups = by_variant(runs)
     titles = variant_titles(groups)
+    width = max(map(len, titles.values()), default=0)
     for variant, group in groups.items():
         profile = profiles[variant]
         sizes = sorted({len(pack.runs) for pack in packs if pack.runs[0].variant == variant})
         count = sum(pack.runs[0].variant == variant for pack in packs)
-        how = f"{count} packs of {'-'.join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))}"
+        spread = "-".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
+        how = f"{count} pack{'s' * (count > 1)} of {spread}"
         if profile["unpackable"]:
             how = f"one by one, cannot pack ({profile['unpackable'][:60]})"
         parameters = f"{profile['parameters']:,} parameters"
         if "run_mb" in profile:
             parameters += f"; {pack_mb(profile, sizes[-1]) / 1024:.2f} GB a pack"
-        lines.append(f"  {titles[variant]:34} {len(group):4} runs, {how}; {parameters}")
+        lines.append(f"  {titles[variant]:{width}} {len(group):4} runs, {how}; {parameters}")
     seconds = makespan([pack_seconds(pack, profiles) for pack in packs], workers)
     total = f"{len(runs)} runs in {len(packs)} packs on {workers} worker{'s' * (workers > 1)}"
     return "\n".join([*lines, f"  {total}, about {seconds:.0f} s of training"])

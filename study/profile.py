@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from study.errors import first_line
 from study.memory import footprint
 from study.packing import Pack
+from study.passes import backward
 from study.plan import fitting
 from study.tasks import Task
-from study.train import Hyperparameters, Training, backward
+from study.train import Hyperparameters, Training
 
 WARM_STEPS, TIMED_STEPS = 2, 6
 GIVE_UP = 1.25

@@ -30,11 +30,12 @@ from study.files import CannotWrite
 from study.launch import halves
 from study.memory import estimate
 from study.packing import Pack as Packed
+from study.passes import base_model, evaluate
 from study.plan import PER_RUN, Run, digest
 from study.pretrained import block_layers, skeletons
 from study.profile import is_out_of_memory, profile
 from study.tasks import Task
-from study.train import Hyperparameters, base_model, evaluate, train
+from study.train import Hyperparameters, train
 
 Base = tuple[Task, nn.Module, dict[str, float]]
 """A task, its base model on the device, and that model's scores per split."""

@@ -16,7 +16,7 @@ from study.compare import Contender, contender, parse
 from study.config import load
 from study.errors import UsageError
 from study.methods import external
-from study.train import evaluate
+from study.passes import evaluate
 
 CONTRIBUTING = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
 SCALING = re.search(r"<!-- file: scaling.py -->\n```python\n(.*?)```", CONTRIBUTING, re.S)

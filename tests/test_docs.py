@@ -82,6 +82,8 @@ def run_documented(text: str, folder: Path) -> Iterator[str]:
             run(command, folder, *SMALL_SWEEP, "lr=1e-3,1e-2")
         elif " study.sweep " in command and (" task=glue" in command or " task=instruct" in command):
             run(command, folder, *more, "lr=1e-3,1e-2", "method=ether,lora")
+        elif command.endswith(" study.sweep head_alone"):
+            run(command, folder, *more, "task.subset=topic,similarity", "task.head_lr=1e-2")
         elif " study.sweep " in command and "prefetch" not in command:
             run(command, folder, *more)
         elif command.endswith(" analysis.benchmark"):

@@ -19,11 +19,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, Pre
 
 from study import config, methods, tasks
 from study.errors import UsageError
+from study.passes import base_model, evaluate
 from study.profile import why_unpackable
 from study.tasks import SPLITS, Batch
 from study.tasks.instruct import CHECKPOINT, NO_TARGET, Instruct, prompt, tokenised
 from study.tasks.miniature import instruct as miniature
-from study.train import Hyperparameters, base_model, evaluate, train
+from study.train import Hyperparameters, train
 
 N = NO_TARGET
 

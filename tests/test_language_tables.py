@@ -8,12 +8,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from conftest import ROOT
 from synthetic import hill
 
 from analysis.accounting import PRINTED
 from analysis.claims import no_worse
 from analysis.language import as_printed, glue_table, instruct_table, ours, printed
-from analysis.studies import GLUE_MINIATURES, at_hand, grids, heads, key_of, language, one_each, split, title
+from analysis.paired import mean_interval, tuned_lr
+from analysis.studies import (
+    GLUE_MINIATURES,
+    MINIATURES,
+    VTAB,
+    at_hand,
+    grids,
+    heads,
+    key_of,
+    language,
+    one_each,
+    split,
+    title,
+)
 from analysis.table import Study
 from study import evaluate
 from study.errors import UsageError
@@ -221,3 +235,25 @@ def test_a_try_under_another_name_decides_nothing(tmp_path: Path) -> None:
     assert [study.name for study in language(at_hand(tmp_path))] == ["lr_grid_glue"]
     two = [study for study in found if study.name in ("longer", "lr_grid")]
     assert [study.name for study in one_each(two[::-1])] == ["lr_grid"]
+
+
+def test_in_the_committed_runs_a_tuned_method_beats_chance_and_the_head_alone() -> None:
+    """On every miniature, with intervals that do not meet; LoRA and Naive rise and fall over the grid."""
+    found = at_hand(ROOT / "results" / "reference")
+    alone = heads(found)
+    studies = {key: study for study in language(found) for key in [key_of(study)] if key[1] == "mini"}
+    assert studies.keys() == set(MINIATURES) - {VTAB} and alone.keys() == {
+        k for k in studies if k[0] == "glue"
+    }
+    for key, study in studies.items():
+        rows = glue_table([study], alone) if key in alone else instruct_table([study], ROOT / "nowhere")
+        rows = rows[rows["scale"] == "mini"].set_index("method")
+        best = rows.loc[rows.loc[list(METHODS), "ours"].idxmax()]
+        beaten = max(100 * study.runs["chance"].iloc[0], best["base"])
+        beaten = max(beaten, rows.loc["head", "high"]) if key in alone else beaten
+        assert best["low"] > beaten, (key, best["low"], beaten)
+        for method in ("lora", "naive"):
+            own = study.runs[study.runs["method"] == method]
+            by_seed = own.pivot(index="seed", columns="lr", values="test")
+            for end in (by_seed.columns[0], by_seed.columns[-1]):
+                assert mean_interval((by_seed[tuned_lr(own)] - by_seed[end]).to_numpy())[1] > 0, (key, method)

@@ -20,9 +20,9 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from study import config, coordinator, methods
 from study.errors import UsageError
 from study.memory import Peak, footprint, peak_mb
+from study.passes import base_model
 from study.plan import BYTES_PER_NUMBER, by_variant, fitting, pack_mb, plan_runs
 from study.tasks import Task
-from study.train import base_model
 
 MB = 2**20
 

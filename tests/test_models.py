@@ -18,9 +18,10 @@ from study import methods
 from study.config import TaskSettings
 from study.errors import UsageError
 from study.packing import Pack
+from study.passes import backward, base_model
 from study.profile import mapping, profile
 from study.tasks import Batch, Task
-from study.train import Hyperparameters, backward, base_model, train
+from study.train import Hyperparameters, train
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 50, "n_positions": 32}

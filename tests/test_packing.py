@@ -12,9 +12,10 @@ from peft import get_peft_model
 from study import methods, tasks
 from study.config import SweepSettings, load
 from study.packing import Pack
+from study.passes import evaluate
 from study.profile import pack_sizes, profile, why_unpackable
 from study.tasks import Task
-from study.train import Hyperparameters, Training, evaluate, learning_rate_share, train
+from study.train import Hyperparameters, Training, learning_rate_share, train
 
 PACKED = [
     "ether",

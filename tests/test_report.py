@@ -58,6 +58,7 @@ def test_the_csv_holds_what_is_plotted(folder: Path) -> None:
     assert (row["low"], row["high"]) == (pytest.approx(cell.mean() - half), pytest.approx(cell.mean() + half))
 
 
+@pytest.mark.slow
 def test_drawing_again_from_records_alone_gives_the_same_files(folder: Path) -> None:
     def contents() -> dict[str, bytes]:
         files = [p for p in folder.rglob("*") if p.suffix in (".csv", ".png", ".html", ".pdf")]
@@ -95,6 +96,7 @@ def test_the_summary_says_what_the_table_says() -> None:
     assert "ETHER has the widest plateau" in said[0] and "LoRA has the widest plateau" in said[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["one seed", "one rate", "twelve methods", "lower is better", "no geometry"])
 def test_unusual_studies_are_drawn(case: str, tmp_path: Path) -> None:
     curves = {"ether": hill(-2, 2), "lora": hill(-2, 1)}
@@ -168,6 +170,7 @@ def test_a_run_that_is_not_finite_is_counted_and_leaves_no_mean(folder: Path) ->
     assert hit["mean"].isna().all() and plotted["mean"].notna().sum() == len(plotted) - 1
 
 
+@pytest.mark.slow
 def test_names_with_dollar_signs_are_no_formula(tmp_path: Path) -> None:
     page = draw(
         synthetic.write(tmp_path / "s", synthetic.records({"my$x_$": hill(-2, 2)}, seeds=2))

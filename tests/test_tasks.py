@@ -13,9 +13,9 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 from study import config, tasks
 from study.config import TaskSettings
 from study.errors import UsageError
+from study.passes import base_model, evaluate
 from study.tasks import SPLITS, Task
 from study.tasks.vtab import CHECKPOINT, QUALITY, SHIFTED, UPRIGHT, digits, quality
-from study.train import base_model, evaluate
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

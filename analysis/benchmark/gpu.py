@@ -46,11 +46,12 @@ from study import methods
 from study.config import TaskSettings
 from study.errors import UsageError
 from study.memory import Peak, estimate
+from study.passes import autocast, base_model, fold
 from study.plan import pack_mb
 from study.profile import WARM_STEPS, is_out_of_memory
 from study.provenance import provenance
 from study.tasks import Batch, Task
-from study.train import Hyperparameters, Training, autocast, base_model, fold
+from study.train import Hyperparameters, Training
 
 MB = 2**20
 TINY = LlamaConfig(

@@ -29,9 +29,10 @@ from torch import nn
 from analysis.style import legend_beside, looks, save
 from study import config, methods, tasks
 from study.config import SweepSettings
+from study.passes import evaluate
 from study.profile import pack_sizes, profile
 from study.tasks import Task
-from study.train import Hyperparameters, Training, evaluate, train
+from study.train import Hyperparameters, Training, train
 
 BATCH_SIZES = (4, 8, 16, 32)
 
