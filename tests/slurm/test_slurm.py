@@ -233,8 +233,8 @@ def held(cluster: Cluster, folder: Path) -> Sweep:
     sweep = Sweep(cluster, folder, "held", arguments, slow=0.0)
     for _ in range(2):  # the probe, then the pack
         before = sweep.text().count("held: ")
-        sweep.reported_after = sweep.until(
-            lambda before=before: sweep.text().count("held: ") > before, "the reason", 60
+        sweep.reported_after = sweep.until(  # the second time the probe's own run is in it
+            lambda before=before: sweep.text().count("held: ") > before, "the reason"
         )
         sweep.status = sweep.ask_status()
         queued = cluster.ask("squeue", "-h", "-r", "-p", "held", "-o", "%i").stdout.split()
