@@ -13,15 +13,14 @@ import pandas as pd
 
 from analysis.table import (
     METHOD_ORDER,
-    AnalysisError,
     Study,
     check_runs,
     label_runs,
     read_table,
+    read_tables,
     setting_text,
 )
 from study import schema
-from study.records import damaged_tables
 
 GRID = "lr_grid"
 HEAD_ALONE = "head_alone"
@@ -76,9 +75,7 @@ def split(folder: Path) -> list[Study]:
     Raises:
         AnalysisError: if its tables cannot be used.
     """
-    for path in damaged_tables(folder):
-        raise AnalysisError(f"{path} is damaged; run the sweep's command again: it is made anew from records")
-    tables = {name: read_table(folder, name, columns) for name, columns in schema.TABLES.items()}
+    tables = read_tables(folder)
     runs = tables["runs"]
     columns = [name for name in ("task", "scale", "task.subset") if name in runs]
     found = []

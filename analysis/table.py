@@ -77,9 +77,7 @@ def load(folder: Path) -> Study:
     folder = Path(folder)
     if not folder.is_dir():
         raise AnalysisError(_no_results(folder))
-    for path in damaged_tables(folder):
-        raise AnalysisError(f"{path} is damaged; run the sweep's command again: it is made anew from records")
-    tables = {name: read_table(folder, name, columns) for name, columns in schema.TABLES.items()}
+    tables = read_tables(folder)
     runs = tables["runs"]
     if runs.empty:
         raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")
@@ -153,12 +151,22 @@ def _no_results(folder: Path) -> str:
     return f"no results in {folder} ({there}); a sweep makes them: python -m study.sweep NAME"
 
 
+MADE_ANEW = "run the sweep's command again: it is made anew from records"
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """All tables of a study's folder; raises AnalysisError if one is missing, damaged or of another form."""
+    for path in damaged_tables(folder):
+        raise AnalysisError(f"{path} is damaged; {MADE_ANEW}")
+    return {name: read_table(folder, name, columns) for name, columns in schema.TABLES.items()}
+
+
 def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.DataFrame:
     path = folder / f"{name}.parquet"
     if not path.is_file():
         if name == "runs":
             raise AnalysisError(_no_results(folder))
-        raise AnalysisError(f"{path} is missing; run the sweep's command again: it is made anew from records")
+        raise AnalysisError(f"{path} is missing; {MADE_ANEW}")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:

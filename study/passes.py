@@ -43,6 +43,7 @@ def fold(task: Task, batches: Sequence[Batch], device: torch.device) -> Batch:
 
 
 def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextManager[Any]:
+    """Where a forward runs in the task's precision."""
     if device.type == "meta":  # knows none; what is counted there is a little more for it
         return nullcontext()
     enabled = settings.precision == "bfloat16"
