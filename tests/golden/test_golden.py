@@ -1,0 +1,98 @@
+"""Nothing measurable changes: identities of runs and packs, tables, and what older versions wrote stay."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden import sweeps
+
+from study import records, schema
+from study.coordinator import read_plan
+
+FOLDER = Path(__file__).parent
+PLANS = json.loads(sweeps.PLANS.read_text())
+
+CLOSE = 1e-3
+"""Relative difference that is borne on a machine whose arithmetic gives other bits."""
+
+
+@pytest.fixture(scope="module")
+def plans() -> dict[str, Any]:
+    return sweeps.plans()
+
+
+@pytest.mark.parametrize("command", sweeps.COMMANDS)
+def test_a_sweep_plans_the_runs_and_packs_that_it_always_did(command: str, plans: dict[str, Any]) -> None:
+    assert plans[command] == PLANS[command]
+
+
+@pytest.mark.parametrize("path", sorted(sweeps.ROOT.glob("results/reference/*/plan.json")), ids=str)
+def test_the_reference_studies_are_what_their_commands_plan(path: Path) -> None:
+    """The run_ids in the committed tables are those that the same command plans today."""
+    import pandas as pd
+
+    plan = read_plan(path.parent)
+    planned = {run_id for pack in plan["packs"] for run_id in pack}
+    assert planned == set(pd.read_parquet(path.parent / "runs.parquet")["run_id"])
+    commands = {
+        "lr_grid": "lr_grid",
+        "head_alone": "head_alone",
+        "lr_grid_glue_acceptability": "lr_grid task=glue",
+        "lr_grid_glue_topic": "lr_grid task=glue task.subset=topic",
+        "lr_grid_glue_paraphrase": "lr_grid task=glue task.subset=paraphrase",
+        "lr_grid_glue_similarity": "lr_grid task=glue task.subset=similarity",
+        "lr_grid_instruct": "lr_grid task=instruct",
+    }
+    name, *overrides = commands[path.parent.name].split()
+    assert planned == {run.run_id for run in sweeps.plan_runs(sweeps.config.load(name, overrides))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", sweeps.STUDIES)
+def test_a_small_study_ends_with_the_tables_that_it_always_did(study: str, tmp_path: Path) -> None:
+    """Bit for bit where the machine computes the same bits as the one that froze them, else closely."""
+    frozen = json.loads((FOLDER / f"{study}.json").read_text())
+    assert frozen["arguments"] == sweeps.STUDIES[study]
+    tables = sweeps.content(sweeps.train(frozen["arguments"], tmp_path))
+    same_bits = frozen["arithmetic"] == sweeps.arithmetic()
+    print("compared bit for bit" if same_bits else f"other arithmetic here: compared to {CLOSE}")
+    for name, expected in frozen["tables"].items():
+        assert list(tables[name]) == list(expected), f"columns of {name}, or their order"
+        for column, values in expected.items():
+            assert len(tables[name][column]) == len(values)
+            for row, (value, before) in enumerate(zip(tables[name][column], values, strict=True)):
+                where = f"{name}.{column}, row {row}: {value!r}, was {before!r}"
+                if same_bits or not isinstance(before, float) or not isinstance(value, float):
+                    assert value == before, where
+                else:
+                    assert math.isclose(value, before, rel_tol=CLOSE, abs_tol=CLOSE), where
+
+
+def test_the_columns_are_those_of_record_version_3() -> None:
+    frozen = json.loads((FOLDER / "columns.json").read_text())
+    for name, columns in frozen.items():
+        assert list(schema.TABLES[name])[: len(columns)] == columns, "add columns at the end, never rename"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_records_and_plans_of_older_versions_are_read(version: str) -> None:
+    """`old/` holds one study as versions 1 to 3 of the record format wrote it."""
+    folder = FOLDER / "old" / version
+    frozen = json.loads((FOLDER / "sentences.json").read_text())["tables"]
+    assert records.statuses(folder) == dict(
+        zip(frozen["runs"]["run_id"], frozen["runs"]["status"], strict=True)
+    )
+    tables = records.tables(records.read_all(folder))
+    for name, columns in frozen.items():
+        table = tables[name].set_index("run_id").loc[list(dict.fromkeys(columns["run_id"]))].reset_index()
+        plain = sweeps._plain(table)
+        for column in columns:
+            assert plain[column] == columns[column], (name, column)
+    plan = read_plan(folder)
+    assert plan is not None
+    assert [len(pack) for pack in plan["packs"]] == [2, 2]
+    assert len(plan["titles"]) == len(plan["seconds"]) == 2
