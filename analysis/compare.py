@@ -21,8 +21,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from analysis import figures, geometry_figures, verdicts
-from analysis.comparison import (
+from analysis.comparison import sentences as verdicts
+from analysis.comparison.numbers import (
     COSTS,
     Compared,
     comparison_table,
@@ -31,11 +31,13 @@ from analysis.comparison import (
     pareto_points,
     read,
 )
+from analysis.data.table import absent
+from analysis.figures import geometry as geometry_figures
+from analysis.figures import learning_rate as figures
+from analysis.figures.style import REFERENCE, legend_beside, looks, save
 from analysis.report import CAPTIONS, SHOWN, accidents, announce, shared_settings, table_rows
-from analysis.robustness import DEFINITIONS, robustness_table
-from analysis.style import REFERENCE, legend_beside, looks, save
-from analysis.table import absent
-from study.commands import one_line
+from analysis.statistics.robustness import DEFINITIONS, robustness_table
+from study.cli.commands import one_line
 
 PARETO = (
     "Score and sensitivity against trained parameters: means over seeds with 95 % Student intervals. Filled: "
@@ -114,7 +116,7 @@ def draw(folder: Path) -> Path:
 
 
 def _html(study: Compared, kept: dict[str, pd.DataFrame], drawn: list[Path]) -> str:
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
     captions = {"pareto": PARETO, **CAPTIONS}
     runs, table = study.runs, kept["robustness"]
     look = looks(study.labels, study.method_of)

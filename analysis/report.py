@@ -16,11 +16,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 
-from analysis import figures, geometry_figures
-from analysis.robustness import DEFINITIONS, robustness_table
-from analysis.style import looks
-from analysis.table import AnalysisError, Study, absent, load, setting_text, settings_columns
-from study.commands import one_line
+from analysis.data.table import AnalysisError, Study, absent, load, setting_text, settings_columns
+from analysis.figures import geometry as geometry_figures
+from analysis.figures import learning_rate as figures
+from analysis.figures.style import looks
+from analysis.statistics.robustness import DEFINITIONS, robustness_table
+from study.cli.commands import one_line
 
 SHOWN = {
     "tuned_test": "tuned test score",
@@ -74,7 +75,7 @@ def draw(folder: Path) -> Path:
 
 
 def _html(study: Study, table: pd.DataFrame, drawn: list[Path]) -> str:
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
     pictures = [
         {
             "name": path.stem,

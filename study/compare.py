@@ -17,13 +17,15 @@ from typing import Any
 
 import yaml
 
-from study import commands, config, methods, records
-from study.config import SweepSettings
-from study.coordinator import carry_out, describe, read_plan
+from study import config, methods
+from study.cli import commands
+from study.coordination.coordinator import carry_out, describe, read_plan
 from study.errors import UsageError, nearest
-from study.files import write_atomically
 from study.methods import external
-from study.plan import Run, digest, plan_runs
+from study.planning.runs import Run, digest, plan_runs
+from study.settings import SweepSettings
+from study.storage import records
+from study.storage.files import write_atomically
 
 HELP = """\
 usage: python -m study.compare METHOD [METHOD ...] [key=value ...]
@@ -76,7 +78,7 @@ def check(arguments: list[str]) -> int:
     if len(arguments) != 1:
         raise UsageError("--check takes one METHOD, such as --check my_method.py")
     own = contender(arguments[0])
-    from study.methods import contract
+    from study.testing import method_contract as contract
 
     results = contract.run(own.method, own.options)
     for result in results:

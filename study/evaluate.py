@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study import adapters, commands, records
+from study.cli import commands
 from study.errors import UsageError, nearest
-from study.files import write_atomically
-from study.lock import locked
+from study.storage import adapters, records
+from study.storage.files import write_atomically
+from study.storage.lock import locked
 
 if TYPE_CHECKING:
-    from study.harness import Benchmark
+    from study.evaluation.lm_eval import Benchmark
 
 HELP = """\
 usage: python -m study.evaluate NAME_OR_FOLDER [key=value ...]
@@ -171,7 +172,7 @@ def _harness() -> Any:
         raise UsageError("the lm-evaluation-harness is not installed: pip install 'ether-study[eval]'")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; tqdm reads it when imported
-    from study import harness
+    from study.evaluation import lm_eval as harness
 
     return harness
 

@@ -10,11 +10,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from study import checkpoints, commands, lock, records, squeue
-from study.coordinator import read_plan
+from study.cli import commands
+from study.coordination.coordinator import read_plan
 from study.errors import UsageError, nearest
-from study.plan import digest, makespan
-from study.slurm import Queue, batch_name, key_of
+from study.launchers import squeue
+from study.launchers.slurm import Queue, batch_name, key_of
+from study.planning.runs import digest, makespan
+from study.storage import checkpoints, lock, records
 
 HELP = """\
 usage: python -m study.status NAME [results=FOLDER]

@@ -6,9 +6,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from study import commands, config, methods, tasks
-from study.coordinator import carry_out, describe
-from study.plan import plan_runs
+from study import config, methods, tasks
+from study.cli import commands
+from study.coordination.coordinator import carry_out, describe
+from study.planning.runs import plan_runs
 
 HELP = """\
 usage: python -m study.sweep NAME [key=value ...]
@@ -34,7 +35,7 @@ keys     method=ether,lora            methods to run
          launcher.workers=2 launcher.device=cpu|cuda
          launcher.gpu_memory_gb=80    packs no larger than fit; with dry_run, what they need and for what
          launcher=slurm               array tasks on a cluster: launcher.partition=NAME .account= .qos=
-                                      .timeout_min= .array_parallelism= ... (study/config.py)
+                                      .timeout_min= .array_parallelism= ... (study/settings.py)
          detach=true                  with launcher=slurm: submit and return; the same command attaches
          prefetch=true                load models and data into the cache, run nothing
          dry_run=true                 print the plan, run nothing

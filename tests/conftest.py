@@ -1,4 +1,4 @@
-"""Shared fixtures. `pytest tests/test_methods.py --method NAME` runs one method's contract."""
+"""Shared fixtures. `pytest tests/methods/test_methods.py --method NAME` runs one method's contract."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from sweeps_under_test import DRAWN, start
+from support.sweeps_under_test import DRAWN, start
 
 from study import config, tasks
-from study.config import SweepSettings
+from study.settings import SweepSettings
 from study.tasks import Task
 
-ROOT = Path(__file__).parent.parent
 QUICK = ["seeds=1", "lr=1e-3,1e-2", "task.steps=4", "task.evaluations=2"]
 
 

@@ -1,27 +1,6 @@
-"""`python -m analysis.benchmark [packing|energy|cluster|scale|gpu] [options]`; packing by default."""
+"""`python -m analysis.benchmark`: the former name of `python -m benchmarks`."""
 
-from __future__ import annotations
-
-import importlib
-import sys
-
-from study.commands import one_line
-from study.errors import UsageError, nearest
-
-NAMES = ("packing", "energy", "cluster", "scale", "gpu")
-
-
-def main(arguments: list[str]) -> int:
-    name, *rest = arguments if arguments and not arguments[0].startswith("-") else ["packing", *arguments]
-
-    def measure() -> int:
-        if name not in NAMES:
-            raise UsageError(f"unknown benchmark {name!r}; {nearest(name, NAMES)}")
-        importlib.import_module(f"analysis.benchmark.{name}").main(rest)
-        return 0
-
-    return one_line(measure)
-
+import runpy
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    runpy.run_module("benchmarks", run_name="__main__", alter_sys=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from study.config import TaskSettings
+    from study.settings import TaskSettings
 
 Batch = dict[str, "Tensor"]
 

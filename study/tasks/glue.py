@@ -23,12 +23,12 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from study.config import TaskSettings
 from study.errors import UsageError, nearest
-from study.pretrained import load_config, load_pretrained, load_tokenizer, skeletons
+from study.settings import TaskSettings
 from study.tasks import Batch, Task
+from study.tasks.loading.pretrained import load_config, load_pretrained, load_tokenizer, skeletons
+from study.tasks.loading.text import MATCHED, SPLIT_NAMES, column, load_rows, three_splits
 from study.tasks.miniature import glue as miniature
-from study.textdata import MATCHED, SPLIT_NAMES, column, load_rows, three_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from study.config import TaskSettings
 from study.errors import UsageError
-from study.pretrained import load_config, load_pretrained, load_tokenizer
+from study.settings import TaskSettings
 from study.tasks import SPLITS, Batch, Task
+from study.tasks.loading.pretrained import load_config, load_pretrained, load_tokenizer
+from study.tasks.loading.text import SPLIT_NAMES, column, load_rows, three_splits
 from study.tasks.miniature import instruct as miniature
-from study.textdata import SPLIT_NAMES, column, load_rows, three_splits
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "instruct"
 WORDS = "words"

@@ -22,10 +22,10 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from study.config import TaskSettings
 from study.errors import UsageError, first_line
-from study.pretrained import load_pretrained
+from study.settings import TaskSettings
 from study.tasks import SPLITS, Batch, Task
+from study.tasks.loading.pretrained import load_pretrained
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "vtab"
 QUALITY = CHECKPOINT / "quality.json"

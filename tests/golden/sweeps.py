@@ -17,13 +17,13 @@ from typing import Any
 
 import pandas as pd
 import torch
+from support.paths import ROOT
 
 from study import config
-from study.plan import by_variant, plan_packs, plan_runs
-from study.schema import CIRCUMSTANCES
+from study.planning.runs import by_variant, plan_packs, plan_runs
+from study.storage.schema import CIRCUMSTANCES
 
 FOLDER = Path(__file__).parent
-ROOT = FOLDER.parent.parent
 PLANS = FOLDER / "plans.json"
 PACK_SIZE = 7
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from golden import sweeps
 
-from study import records, schema
-from study.coordinator import read_plan
+from study.coordination.coordinator import read_plan
+from study.storage import records, schema
 
 FOLDER = Path(__file__).parent
 PLANS = json.loads(sweeps.PLANS.read_text())

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cluster import PACKAGES, Cluster, missing_programs
+from slurm.cluster import PACKAGES, Cluster, missing_programs
+from support.paths import FAULTS
 
-from study.schema import CIRCUMSTANCES
-from study.slurm import batch_name
+from study.launchers.slurm import batch_name
+from study.storage.schema import CIRCUMSTANCES
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
@@ -74,9 +75,8 @@ class Sweep:
         self.folder.mkdir(parents=True)
         self.study = self.folder / "results" / "study"
         self.steps = self.folder / "steps"
-        faults = Path(__file__).parent.parent / "faults"
         self.environment = self.cluster.environment | {
-            "PYTHONPATH": str(faults), "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
+            "PYTHONPATH": str(FAULTS), "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         self.output = self.folder / "output"

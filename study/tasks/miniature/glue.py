@@ -27,8 +27,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from study.pretrained import load_pretrained, load_tokenizer
 from study.tasks import SPLITS
+from study.tasks.loading.pretrained import load_pretrained, load_tokenizer
 from study.tasks.miniature import prose
 
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "glue"

@@ -23,7 +23,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from study.config import TaskSettings
+from study.settings import TaskSettings
 from study.tasks import SPLITS
 from study.tasks.miniature import prose
 
@@ -282,8 +282,8 @@ def pretrain(steps: int = 5000, seed: int = 0) -> None:
 
 def quality() -> dict[str, float]:
     """The shipped model on held-out paragraphs: perplexity of prose, exact match by each way to ask."""
-    from study.passes import evaluate
     from study.tasks.instruct import WORDS, Instruct
+    from study.training.passes import evaluate
 
     shipped = TaskSettings("instruct", model="shipped", data=WORDS, steps=1, batch_size=8, eval_batch_size=40)
     task = Instruct(shipped)

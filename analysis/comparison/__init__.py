@@ -1,0 +1,1 @@
+"""A new method against a baseline: numbers, and sentences made of them."""

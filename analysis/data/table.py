@@ -1,0 +1,232 @@
+"""The tables of one study, checked, and one method's runs as score arrays.
+
+`load` reads `results/<name>/{runs,history,layers}.parquet` (columns: `study.schema`) and adds
+three columns to `runs`: `label` (the method, plus the settings in which it differs from other
+runs of the same study), `place` (the label's rank in the canonical order) and `counted` (False
+for failed runs alone). A *failed* run is an accident of the infrastructure: it has no score and
+is reported as missing. A *diverged* run is a result: it always counts, with its score.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study.errors import UsageError, first_line
+from study.storage import schema
+from study.storage.records import damaged_tables
+
+METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
+
+
+class AnalysisError(UsageError):
+    """Tables that are missing or cannot be used."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The records of one study.
+
+    runs: one row per run, columns of `schema.RUNS` plus `label`, `place`, `counted`.
+    history: one row per run and evaluation point, columns of `schema.HISTORY`.
+    layers: one row per run, layer and side, columns of `schema.LAYERS`.
+    """
+
+    name: str
+    runs: pd.DataFrame
+    history: pd.DataFrame
+    layers: pd.DataFrame
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels in canonical order."""
+        return list(self.runs.sort_values("place")["label"].unique())
+
+    @property
+    def method_of(self) -> dict[str, str]:
+        """label -> name of its method."""
+        return dict(self.runs.drop_duplicates("label").set_index("label")["method"])
+
+    def of(self, label: str) -> pd.DataFrame:
+        """The rows of `runs` under this label."""
+        return self.runs[self.runs["label"] == label]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One label's scores, in the metric's own unit and direction.
+
+    lrs: (L,) learning rates, ascending, those with at least one scored run.
+    seeds: (S,) seeds, ascending.
+    valid, test: (L, S); nan where that learning rate and seed have no scored run, that is a run
+        that failed or was never recorded. Diverged runs are never nan.
+    hopeless: (L,) rates at which every run diverged: never the tuned one, whatever chance scores.
+    """
+
+    lrs: np.ndarray
+    seeds: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    hopeless: np.ndarray
+
+
+def load(folder: Path) -> Study:
+    """Reads and checks the tables in `folder`; raises AnalysisError if they cannot be used."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AnalysisError(_no_results(folder))
+    tables = read_tables(folder)
+    runs = tables["runs"]
+    if runs.empty:
+        raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")
+    runs = label_runs(runs)
+    check_runs(runs, folder)
+    return Study(folder.resolve().name, runs, tables["history"], tables["layers"])
+
+
+def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """A copy of `runs` with `label`, `place` and `counted`.
+
+    The label is the method's name where the method occurs with one set of settings, else the
+    name followed by the settings that differ: `ether blocks=4`. Order: ether, ether_plus, lora,
+    oft, naive, then others by the alphabet; within a method, by the settings' values.
+    """
+    runs = runs.copy()
+    runs["counted"] = runs["status"] != "failed"
+    runs["label"] = ""
+    keys: dict[str, tuple] = {}
+    for method, rows in runs.groupby("method", sort=False):
+        known = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+        differing = [c for c in settings_columns(rows) if rows[c].map(setting_text).nunique() > 1]
+        for index, row in rows[differing].iterrows():
+            parts = [f"{_short(c, str(method))}={setting_text(row[c])}" for c in differing]
+            label = " ".join([str(method), *parts])
+            runs.loc[index, "label"] = label
+            keys[label] = (known, str(method), tuple(_sortable(row[c]) for c in differing))
+    ranks = {label: rank for rank, label in enumerate(sorted(keys, key=lambda k: keys[k]))}
+    runs["place"] = runs["label"].map(ranks).astype("int64")
+    return runs
+
+
+def settings_columns(runs: pd.DataFrame) -> list[str]:
+    """Names of the columns that hold settings: `method.*` and `task.*`."""
+    return [c for c in runs.columns if c.startswith(("method.", "task."))]
+
+
+def scores(rows: pd.DataFrame) -> Scores:
+    """The rows of one label as arrays; failed runs become nan. See `Scores` for the shapes."""
+    counted = rows[rows["status"] != "failed"]
+    seeds = np.sort(rows["seed"].unique())
+    lrs = np.sort(counted["lr"].unique())
+    tables = [
+        counted.pivot(index="lr", columns="seed", values=split).reindex(index=lrs, columns=seeds)
+        for split in ("valid", "test")
+    ]
+    valid, test = (table.to_numpy(dtype=float) for table in tables)
+    hopeless = (counted["status"] == "diverged").groupby(counted["lr"]).all().reindex(lrs)
+    return Scores(lrs.astype(float), seeds, valid, test, hopeless.to_numpy(dtype=bool))
+
+
+def absent(runs: pd.DataFrame) -> pd.DataFrame:
+    """The holes of the grid: label, lr and seed that other runs imply but nobody recorded.
+
+    A label's grid is its own learning rates times every seed of the study; a failed run is
+    recorded, so it is no hole.
+    """
+    seeds = sorted(runs["seed"].unique())
+    holes = []
+    for label, rows in runs.sort_values("place").groupby("label", sort=False):
+        present = set(zip(rows["lr"], rows["seed"], strict=True))
+        for lr in sorted(rows["lr"].unique()):
+            holes += [(label, lr, seed) for seed in seeds if (lr, seed) not in present]
+    return pd.DataFrame(holes, columns=["label", "lr", "seed"])
+
+
+def _no_results(folder: Path) -> str:
+    others = sorted(p.parent.name for p in folder.parent.glob("*/runs.parquet"))
+    near = difflib.get_close_matches(folder.name, others, n=3, cutoff=0.4) or others[:3]
+    there = f"nearest there: {', '.join(near)}" if near else f"{folder.parent} holds no results"
+    return f"no results in {folder} ({there}); a sweep makes them: python -m study.sweep NAME"
+
+
+MADE_ANEW = "run the sweep's command again: it is made anew from records"
+
+
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """All tables of a study's folder; raises AnalysisError if one is missing, damaged or of another form."""
+    for path in damaged_tables(folder):
+        raise AnalysisError(f"{path} is damaged; {MADE_ANEW}")
+    return {name: read_table(folder, name, columns) for name, columns in schema.TABLES.items()}
+
+
+def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> pd.DataFrame:
+    path = folder / f"{name}.parquet"
+    if not path.is_file():
+        if name == "runs":
+            raise AnalysisError(_no_results(folder))
+        raise AnalysisError(f"{path} is missing; {MADE_ANEW}")
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise AnalysisError(f"{path} cannot be read as a parquet table: {first_line(error)}") from None
+    if name == "runs" and "record_version" in table and len(table):
+        newest = int(table["record_version"].max())
+        if newest > schema.RECORD_VERSION:
+            raise AnalysisError(
+                f"{path} has record version {newest}, newer than the {schema.RECORD_VERSION} this "
+                "code reads; update the code"
+            )
+        if int(table["record_version"].min()) < schema.RECORD_VERSION:
+            table = table.assign(**{k: v for k, v in schema.ADDED.items() if k not in table})
+    lacking = [c for c in columns if c not in table]
+    if lacking:
+        raise AnalysisError(f"{path} lacks the columns {', '.join(lacking)} of study/schema.py")
+    return table
+
+
+def check_runs(runs: pd.DataFrame, folder: Path) -> None:
+    """One task, one metric, one run per cell, a finite score for every run that counts."""
+    for column in ("task", "scale", "metric", "higher_is_better"):
+        values = sorted({str(v) for v in runs[column]})
+        if len(values) > 1:
+            raise AnalysisError(
+                f"{folder} mixes {column} {' and '.join(values)}; methods are compared on one "
+                "task and metric: give each its own name=..."
+            )
+    twice = runs[runs.duplicated(["label", "lr", "seed"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise AnalysisError(
+            f"{folder} has {len(twice)} runs too many for their method, learning rate and seed, "
+            f"the first: {first['label']} lr={first['lr']:g} seed={first['seed']}"
+        )
+    bad = runs[runs["counted"] & ~np.isfinite(runs[["valid", "test"]].astype(float)).all(axis=1)]
+    if len(bad):
+        first = bad.iloc[0]
+        raise AnalysisError(
+            f"{folder} has {len(bad)} ended runs without a finite score, the first: run "
+            f"{first['run_id']} ({first['label']}, {first['status']})"
+        )
+
+
+def _short(column: str, method: str) -> str:
+    """`method.ether.blocks` -> `blocks`; `task.steps` -> `steps`."""
+    return column.removeprefix(f"method.{method}.").removeprefix("task.")
+
+
+def setting_text(value: object) -> str:
+    """A setting as text; whole floats (a column with gaps turns 4 into 4.0) as integers."""
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
+        return "none"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:g}"
+    return str(value)
+
+
+def _sortable(value: object) -> tuple[int, float, str]:
+    try:
+        return (0, float(value), "")  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return (1, 0.0, setting_text(value))

@@ -1,0 +1,215 @@
+"""Tables 4 and 5: GLUE and instruction tuning, ours beside the printed numbers.
+
+Both are tidy, a row per scale, method with its options, and subset or benchmark:
+    metric; ours: mean test score at the learning rate that validation chose, with its 95 % interval low,
+        high (`analysis.robustness`; Student's over seeds for the benchmarks; nan with one seed);
+    seeds and lr behind it; base: the untouched model's score, which also has rows of its own, method `base`;
+        so has the frozen model with a head that was trained alone, `head`, from the sweep head_alone;
+    parameters: trained numbers, heads included; model, data and study: where it comes from;
+    printed: the paper's number, where scale is paper and the paper has that method with these options.
+Scores are in percent, as printed, but a metric of which less is better (perplexity) is itself. The last rows
+are printed cells beside which nothing of ours stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.studies import Key, key_of
+from analysis.data.table import Study, setting_text
+from analysis.figures.style import NAMES
+from analysis.paper.accounting import PRINTED
+from analysis.statistics.paired import mean_interval
+from analysis.statistics.robustness import robustness_table
+from study import evaluate
+
+Rows = list[dict[str, Any]]
+
+SCORE = ("ours", "low", "high")
+COLUMNS = ["metric", *SCORE, "printed", "base", "parameters", "seeds", "lr", "model", "data", "study"]
+BASE, HEAD = "base", "head"
+TITLES = NAMES | {BASE: "base model", HEAD: "trained head alone", "vera": "VeRA"}
+AVERAGE = "average"
+"""Over the eight subsets of GLUE, as the paper prints it."""
+
+PAPER_COMMANDS = {
+    "glue": [
+        "python -m study.sweep glue_paper",
+        "python -m study.sweep lr_grid task=glue scale=paper task.subset=NAME method=lora,oft "
+        "method.oft.blocks=16",
+    ],
+    "instruct": ["python -m study.sweep instruct_paper", "python -m study.evaluate instruct_paper"],
+}
+"""What makes the records at the paper's scale. For LoRA and OFT on GLUE the paper states no rates."""
+
+
+def printed(table: int) -> pd.DataFrame:
+    """The paper's Table 4 or 5: method, options, parameters, subset or benchmark, printed (percent)."""
+    return pd.read_csv(PRINTED / f"table{table}.csv").fillna({"options": ""})
+
+
+def glue_table(studies: Iterable[Study], heads: Mapping[Key, Study] | None = None) -> pd.DataFrame:
+    """Table 4, from one study for each scale and subset, and those of their heads trained alone."""
+    rows: Rows = []
+    for study in studies:
+        base, *others = measured(study)
+        head = [head_row(heads[key_of(study)])] if heads and key_of(study) in heads else []
+        rows += [row | {"subset": key_of(study)[2]} for row in (base, *head, *others)]
+    numbers = printed(4)
+    return _beside(rows + _averages(rows, numbers), numbers, "subset")
+
+
+def instruct_table(studies: Iterable[Study], results: Path) -> pd.DataFrame:
+    """Table 5: a study's own metric, and the benchmarks that `python -m study.evaluate` has left there."""
+    rows: Rows = []
+    for study in studies:
+        own = measured(study)
+        rows += [row | {"benchmark": row["metric"]} for row in own]
+        rows += _evaluated(study, own, results)
+    return _beside(rows, printed(5), "benchmark")
+
+
+def measured(study: Study) -> Rows:
+    """Rows of the columns above but `printed`: the untouched model (method `base`), then each label's."""
+    counted = study.runs[study.runs["counted"]]
+    first = counted.iloc[0]
+    percent = 100.0 if first["higher_is_better"] else 1.0
+    base = percent * float(counted["base_test"].mean())
+    same = {
+        "scale": first["scale"], "metric": first["metric"], "base": base,
+        "model": first.get("task.model", ""), "data": first.get("task.data", ""), "study": first["study"],
+    }  # fmt: skip
+    rows: Rows = [same | {"method": BASE, "options": "", "label": BASE, "ours": base}]
+    for figures in robustness_table(study.runs).to_dict("records"):
+        method, label, lr = figures["method"], figures["label"], figures["best_lr"]
+        own = counted[(counted["label"] == label) & (counted["lr"] == lr)]
+        prefix = f"method.{method}."
+        options = own.filter(like=prefix).iloc[0].dropna()
+        text = " ".join(f"{c.removeprefix(prefix)}={setting_text(value)}" for c, value in options.items())
+        score = [percent * figures[f"tuned_test{end}"] for end in ("", "_low", "_high")]
+        rows.append(
+            same
+            | {"method": method, "options": text, "label": label, "lr": lr, "seeds": len(own)}
+            | {"parameters": int(figures["parameters"]), "study": own["study"].iloc[0]}
+            | dict(zip(SCORE, score, strict=True))
+        )
+    return rows
+
+
+def head_row(study: Study) -> dict[str, Any]:
+    """Row `head` of a study of the sweep head_alone: its settings with the best mean validation score."""
+    counted = study.runs[study.runs["counted"]]
+    sign = 1 if counted["higher_is_better"].iloc[0] else -1
+    best = (sign * counted.groupby("label")["valid"].mean()).idxmax()
+    row = next(row for row in measured(study) if row["label"] == best)
+    own = counted[counted["label"] == best].iloc[0]
+    settings = {name: setting_text(own[f"task.{name}"]) for name in ("head_lr", "steps")}
+    text = " ".join(f"{name}={value}" for name, value in settings.items())
+    return row | {"method": HEAD, "options": text, "lr": np.nan, "parameters": pd.NA}
+
+
+def _averages(rows: Rows, numbers: pd.DataFrame) -> Rows:
+    """The mean of whatever has all of GLUE's subsets at the paper's scale; without an interval."""
+    cells = pd.DataFrame(rows, columns=["scale", "method", "options", "subset", *COLUMNS])
+    cells = cells[(cells["scale"] == "paper") & cells["subset"].isin(set(numbers["subset"]))]
+    means = []
+    for (method, options), own in cells.groupby(["method", "options"], sort=False):
+        if own["subset"].nunique() == numbers["subset"].nunique() - 1:
+            same = {"scale": "paper", "method": method, "options": options, "subset": AVERAGE}
+            means.append(same | own[["ours", "base"]].mean().to_dict() | {"metric": "mean"})
+    return means
+
+
+def _evaluated(study: Study, own: Rows, results: Path) -> Rows:
+    """Rows of the printed benchmarks: the untouched model's, and each label's at its tuned rate.
+
+    With one seed the interval is left out: what spread remains is of the questions alone.
+    """
+    files = [results / name / "benchmarks.csv" for name in study.runs["study"].unique()]
+    table = pd.DataFrame(
+        [row for file in files for row in evaluate.read(file)], columns=list(evaluate.COLUMNS)
+    )
+    table = table[table["benchmark"].isin(set(printed(5)["benchmark"]))]
+    table = table.assign(score=100 * table["score"].astype(float))
+    base = table[table["method"] == BASE].drop_duplicates("benchmark").set_index("benchmark")["score"]
+    rows = []
+    for row in own:
+        at_rate = (study.runs["label"] == row["label"]) & (study.runs["lr"] == row.get("lr"))
+        ids = study.runs.loc[at_rate, "run_id"]
+        chosen = table["method"] == BASE if row["method"] == BASE else table["run_id"].isin(ids)
+        for benchmark, found in table[chosen].groupby("benchmark", sort=False):
+            interval = np.array(mean_interval(found["score"].to_numpy()))
+            score = np.where(np.isfinite(interval), interval, np.nan).tolist()
+            new = {"benchmark": benchmark, "metric": found["metric"].iloc[0]}
+            new |= {} if row["method"] == BASE else {"seeds": len(found)}
+            new |= {"base": base.get(benchmark, np.nan), **dict(zip(SCORE, score, strict=True))}
+            rows.append(row | new)
+    return rows
+
+
+def _beside(rows: Rows, numbers: pd.DataFrame, across: str) -> pd.DataFrame:
+    """The rows, in the printed order, with the printed numbers: same method and cell, all printed options."""
+    left = {(c["method"], c["options"], c[across]): c["printed"] for c in numbers.to_dict("records")}
+    cells = dict(left)
+    for row in rows:
+        for (method, options, name), number in cells.items():
+            fits = set(options.split()) <= set(row["options"].split())
+            if row["scale"] == "paper" and (method, name) == (row["method"], row[across]) and fits:
+                row["printed"] = number
+                left.pop((method, options, name), None)
+    rest = [
+        {"scale": "paper", "method": method, "options": options, across: name, "printed": number}
+        for (method, options, name), number in left.items()
+    ]
+    order = list(numbers[across].unique())
+    rows.sort(
+        key=lambda row: (row["scale"], order.index(row[across]) if row[across] in order else len(order))
+    )
+    table = pd.DataFrame([*rows, *rest], columns=["scale", "method", "options", across, *COLUMNS])
+    return table.astype(dict.fromkeys(["parameters", "seeds"], "Int64"))
+
+
+def as_printed(table: int) -> pd.DataFrame:
+    """The paper's Table 4 or 5 as it stands: methods down, subsets or benchmarks across."""
+    numbers = printed(table)
+    return _wide(numbers, numbers.columns[3], lambda row: f"{row['printed']:.2f}")
+
+
+def ours(table: pd.DataFrame, scale: str) -> pd.DataFrame | None:
+    """Our scores at one scale, from one of the tables above, in the printed form; None without any.
+
+    A cell is the mean and, with several seeds, its 95 % interval.
+    """
+    across = str(table.columns[3])
+    own = table[(table["scale"] == scale) & table["ours"].notna()]
+    if own.empty:
+        return None
+    plain = (own[across] == AVERAGE) | (own[across] == own["metric"])
+    named = own[across].where(plain, own[across] + " (" + own["metric"] + ")")
+    return _wide(own.assign(**{across: named}), across, _cell)
+
+
+def sources(table: pd.DataFrame, scale: str) -> str:
+    """The models and data behind our scores at one scale."""
+    own = table[(table["scale"] == scale) & table["study"].notna()]
+    return "; ".join(f"{model} on {data}" for model, data in own.groupby(["model", "data"]).groups)
+
+
+def _wide(table: pd.DataFrame, across: str, cell: Callable[[pd.Series], str]) -> pd.DataFrame:
+    rows = []
+    for (method, options), own in table.groupby(["method", "options"], sort=False):
+        counts = own["parameters"].dropna().agg(["min", "max"])
+        span = " to ".join(dict.fromkeys(f"{count:,.0f}" for count in counts.dropna()))
+        row = {"method": TITLES.get(method, method), "options": options, "parameters": span}
+        rows.append(row | {r[across]: cell(r) for _, r in own.iterrows()})
+    return pd.DataFrame(rows, columns=["method", "options", "parameters", *table[across].unique()]).fillna("")
+
+
+def _cell(row: pd.Series) -> str:
+    mean = f"{row['ours']:.2f}"
+    return mean if pd.isna(row["low"]) else f"{mean} [{row['low']:.2f}, {row['high']:.2f}]"

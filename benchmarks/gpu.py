@@ -1,0 +1,300 @@
+"""`python -m benchmarks gpu`: what a training step of Llama-2-7B costs on a GPU, alone and in packs.
+
+The full architecture with random weights in bfloat16, adapters on q and v, 256 random tokens a row, and real
+training steps, whose work depends on neither weights nor tokens. `--small` does it with a
+tiny Llama, on a GPU or without one. Leaves a figure and a CSV, written after every row, in `--out`:
+
+    estimate_mb        what the planner foretells of peak_mb, from shapes alone (MB: 2^20 bytes)
+    seconds            of a step of the whole pack, median of `--steps`; _low and _high: least and most
+    peak_mb            most memory that tensors held at a time, the weights among them
+    device_mb          what the device had in use at the end: torch's cache, contexts, other processes too
+    seconds_per_run    seconds over the runs in the pack
+    tokens_per_second  of all runs together
+    over_frozen        seconds over those of the bare model on as many rows, forward and backward
+    note               `out of memory`: larger packs are then not tried
+
+Without a GPU peak_mb is counted by `study.training.memory.Peak`, and there is no device_mb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import math
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from matplotlib.ticker import LogFormatter
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from analysis.figures.style import REFERENCE, legend_beside, looks, panels, save
+from analysis.paper.accounting import LLAMA_TOKENS, TARGETS
+from analysis.paper.architectures import llama_2_7b
+from study import methods
+from study.errors import UsageError
+from study.planning.runs import pack_mb
+from study.settings import TaskSettings
+from study.storage.provenance import provenance
+from study.tasks import Batch, Task
+from study.training.memory import Peak, estimate
+from study.training.passes import autocast, base_model, fold
+from study.training.probe import WARM_STEPS, is_out_of_memory
+from study.training.train import Hyperparameters, Training
+
+MB = 2**20
+TINY = LlamaConfig(
+    hidden_size=512, intermediate_size=512, num_hidden_layers=2, num_attention_heads=8, vocab_size=512
+)
+TINY_TOKENS = 16
+FROZEN, MANY = "frozen", 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method with its options, or the frozen model without any."""
+
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return " ".join([self.method, *(f"{key}={value}" for key, value in self.options.items())])
+
+    def config(self) -> Any:
+        return methods.config(self.method, self.options, TARGETS)
+
+
+CASES = (
+    Case(FROZEN),  # first, so that the others can be compared with it
+    Case("lora", {"r": 8}),
+    Case("oft", {"blocks": 256}),
+    *(Case(method, {"blocks": blocks}) for method in ("ether", "ether_plus") for blocks in (1, MANY)),
+)
+METHODS = list(dict.fromkeys(case.method for case in CASES[1:]))
+
+
+class RandomTokens(Task):
+    """The next one of random tokens, for a Llama with random weights, made on torch's current device."""
+
+    metric, higher_is_better = "loss", False
+
+    def __init__(self, config: LlamaConfig, length: int, batch_size: int) -> None:
+        super().__init__(
+            TaskSettings(
+                name="random_tokens", model="llama", data="random", target_modules=TARGETS, steps=100,
+                batch_size=batch_size, eval_batch_size=batch_size, precision="bfloat16",
+            )
+        )  # fmt: skip
+        self.config, self.chance = config, math.log(config.vocab_size)
+        generator = torch.Generator().manual_seed(0)
+        self.tokens = torch.randint(config.vocab_size, (4 * batch_size, length + 1), generator=generator)
+
+    def model(self) -> nn.Module:
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(self.config, dtype=torch.bfloat16).requires_grad_(False)
+
+    def size(self, split: str) -> int:
+        return len(self.tokens)
+
+    def examples(self, split: str, indices: Tensor) -> Batch:
+        return {"tokens": self.tokens[indices]}
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        tokens = batch["tokens"]  # (rows, length + 1)
+        logits = model(input_ids=tokens[:, :-1], use_cache=False).logits.float()
+        losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+        return losses.view(len(tokens), -1).mean(1)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return outputs
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return outputs
+
+    def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
+        return {"loss": predictions.double().mean().item()}
+
+
+def build(task: Task, device: torch.device) -> Any:
+    """A fresh model, made in bfloat16 where it is to be: no copy in float32, none in main memory."""
+    with device:
+        return base_model(task, device)
+
+
+@contextlib.contextmanager
+def stepping(task: Task, model: Any, case: Case, size: int) -> Iterator[Callable[[], None]]:
+    """One training step of a fresh pack; of the frozen model, forward and backward on as many rows.
+
+    Gradients of the frozen model reach its embeddings; those of adapters on q and v go nearly as far.
+    """
+    if case.method != FROZEN:
+        training = Training(task, model, case.config(), [Hyperparameters(1e-4, seed) for seed in range(size)])
+        try:
+            yield training.train_step
+        finally:
+            training.close()
+        return
+
+    def step() -> None:
+        batch = fold(task, [task.batch(seed, 0) for seed in range(size)], model.device)
+        with autocast(task.settings, model.device):
+            outputs = task.forward(model, batch)
+        task.losses(outputs, batch).sum().backward()
+
+    model.enable_input_require_grads()
+    try:
+        yield step
+    finally:
+        model.disable_input_require_grads()
+
+
+def measure(task: Task, model: Any, case: Case, size: int, steps: int) -> dict[str, float]:
+    """Seconds and memory of a step, after warm-up, as columns of the table."""
+    on_gpu = model.device.type == "cuda"
+    synchronize = torch.cuda.synchronize if on_gpu else lambda: None
+    if on_gpu:
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    counted, seconds = Peak(), []
+    with contextlib.ExitStack() as stack:
+        with contextlib.nullcontext() if on_gpu else counted:  # counting is slow, so never while timing
+            step = stack.enter_context(stepping(task, model, case, size))
+            for _ in range(WARM_STEPS):
+                step()
+        for _ in range(steps):
+            synchronize()
+            start = time.perf_counter()
+            step()
+            synchronize()
+            seconds.append(time.perf_counter() - start)
+    found = {"seconds": statistics.median(seconds), "seconds_low": min(seconds), "seconds_high": max(seconds)}
+    if on_gpu:
+        free, total = torch.cuda.mem_get_info()
+        return found | {"peak_mb": torch.cuda.max_memory_allocated() / MB, "device_mb": (total - free) / MB}
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return found | {"peak_mb": (weights + counted.highest) / MB}
+
+
+def measure_all(
+    config: LlamaConfig, length: int, device: torch.device, chosen: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """The rows of the table, one after the other."""
+    model = None
+    for batch_size in chosen.batch_sizes:
+        task = RandomTokens(config, length, batch_size)
+        frozen: dict[int, float] = {}
+        for case in [case for case in CASES if case.method in (FROZEN, *chosen.methods)]:
+            shapes = build(task, torch.device("meta"))
+            told = estimate(task, shapes, case.config()) if case.method != FROZEN else None
+            for size in sorted(set(chosen.packs)):
+                row: dict[str, Any] = {"case": case.label, "method": case.method, "length": length}
+                row |= {"batch_size": batch_size, "pack_size": size, "note": ""}
+                row["estimate_mb"] = pack_mb(told, size) if told else math.nan
+                try:
+                    model = model or build(task, device)
+                    row |= measure(task, model, case, size, chosen.steps)
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    row["note"] = "out of memory"
+                seconds = row.get("seconds", math.nan)
+                if case.method == FROZEN:
+                    frozen[size] = seconds
+                row["seconds_per_run"] = seconds / size
+                row["tokens_per_second"] = size * batch_size * length / seconds
+                row["over_frozen"] = seconds / frozen.get(size, math.nan)
+                yield row
+                if row["note"]:
+                    model = None  # it may have been left with adapters in it
+                    gc.collect()
+                    break
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """Columns that say when, on what and with what it was measured."""
+    name, driver = device.type, ""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name()
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        with contextlib.suppress(OSError):
+            driver = subprocess.run(command, capture_output=True, text=True).stdout.partition("\n")[0]
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"date": date, "device": name, "driver": driver, **provenance()}
+
+
+def draw(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Time per run and step against pack size, a panel per batch size; many blocks are dotted."""
+    batches = list(table["batch_size"].unique())
+    figure, flat = panels(len(batches), columns=2, width=3.6, height=3.2)
+    look = looks(METHODS, {method: method for method in METHODS})
+    for axes, batch_size in zip(flat, batches, strict=True):
+        for case in CASES:
+            own = table[(table["case"] == case.label) & (table["batch_size"] == batch_size)]
+            style: dict[str, Any] = {"color": REFERENCE, "ls": "--", "label": "frozen model"}
+            if case.method != FROZEN:
+                style = {"color": look[case.method].colour, "marker": look[case.method].marker}
+                style |= {"ls": ":" if case.options.get("blocks") == MANY else "-"}
+                style |= {"label": look[case.method].name + case.label.removeprefix(case.method)}
+            if len(own):
+                axes.plot(own["pack_size"], 1000 * own["seconds_per_run"], **style)
+        axes.set(xscale="log", yscale="log", xlabel="runs in a pack", title=f"batch size {batch_size}")
+        axes.xaxis.set_ticks(sorted(table["pack_size"].unique()))
+        axes.xaxis.set_minor_locator(plt.NullLocator())
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(LogFormatter())
+    flat[0].set_ylabel("ms per run and step")
+    legend_beside(flat[-1])
+    save(figure, table, folder, name)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8], help="default: 1 8")
+    parser.add_argument("--packs", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="default: 1 2 4 8 16")
+    parser.add_argument("--steps", type=int, default=7, help="timed steps of each (default 7)")
+    parser.add_argument("--small", action="store_true", help="a tiny Llama, on the CPU if there is no GPU")
+    parser.add_argument("--out", help="folder (default results/gpu, with --small results/benchmark)")
+    chosen = parser.parse_args(arguments)
+    if min(*chosen.batch_sizes, *chosen.packs, chosen.steps) < 1:
+        raise UsageError("--batch-sizes, --packs and --steps must be 1 or more")
+    if not (chosen.small or torch.cuda.is_available()):
+        raise UsageError("there is no GPU for Llama-2-7B; --small does the same with a tiny Llama on the CPU")
+    return chosen
+
+
+def main(arguments: list[str]) -> None:
+    chosen = parse(arguments)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config: Any = llama_2_7b().config
+    length, name, place = LLAMA_TOKENS, "llama_2_7b", "results/gpu"
+    if chosen.small:
+        config, length, name, place = TINY, TINY_TOKENS, "llama_tiny", "results/benchmark"
+    folder = Path(chosen.out or place)
+    folder.mkdir(parents=True, exist_ok=True)
+    shared, rows = surroundings(device), []
+    for row in measure_all(config, length, device, chosen):
+        rows.append(row | shared)
+        pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+        line = f"{row['case']}, batch size {row['batch_size']}, {row['pack_size']} in a pack: "
+        line += row["note"] or f"{1000 * row['seconds_per_run']:.4g} ms a run, {row['peak_mb']:,.0f} MB"
+        print(line, flush=True)
+    draw(pd.DataFrame(rows), folder, name)

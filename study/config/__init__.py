@@ -1,0 +1,14 @@
+"""From a sweep's YAML and the user's overrides to checked, typed settings."""
+
+from study.config.compose import launcher_names, load, sweep_folders, sweep_names
+from study.settings import LauncherSettings, SweepSettings, TaskSettings
+
+__all__ = [
+    "LauncherSettings",
+    "SweepSettings",
+    "TaskSettings",
+    "launcher_names",
+    "load",
+    "sweep_folders",
+    "sweep_names",
+]

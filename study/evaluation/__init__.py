@@ -1,0 +1,1 @@
+"""Benchmarks of the language models that runs leave."""

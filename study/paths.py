@@ -1,0 +1,16 @@
+"""Where the project's own files are: beside the package in a checkout, inside it where it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+"""The package `study`; in what it was copied from, the project's root is the folder above."""
+
+_SHIPPED = PACKAGE / "shipped"  # what a wheel puts here, see pyproject.toml
+
+SWEEPS = PACKAGE.parent / "sweeps" if not _SHIPPED.exists() else _SHIPPED / "sweeps"
+"""The project's own sweeps, tasks' and launchers' settings."""
+
+REFERENCE = PACKAGE.parent / "results" / "reference" if not _SHIPPED.exists() else _SHIPPED / "reference"
+"""Studies behind the documentation, with the profiles of the machine that they ran on."""

@@ -1,0 +1,1 @@
+"""What a study keeps on disk, written whole or not at all, and read with suspicion."""

@@ -1,0 +1,1 @@
+"""Models and data from local paths or the hub, refused where they are not whole."""

@@ -1,0 +1,133 @@
+"""How far a transformed weight has moved: Frobenius distances and hyperspherical energy.
+
+Neurons are the rows of torch's (f, d) weight, the columns of the paper's W.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.training.packed_module import PackedModule
+from study.training.packing import Pack
+
+CLOSE = 1e-3
+"""Squared distance below which |a - b|^2 = 2 - 2 a.b has lost digits and is computed anew."""
+
+SAME = 1e-30
+"""Squared distance up to which two float64 unit vectors differ by rounding alone."""
+
+
+def frobenius(matrix: Tensor) -> Tensor:
+    """|M|_F over the last two axes: (..., f, d) -> (...)."""
+    return torch.linalg.vector_norm(matrix, dim=(-2, -1))
+
+
+def distance_to_identity(blocks: Tensor) -> Tensor:
+    """|T - I|_F of a block-diagonal T: (..., n, b, b) -> (...)."""
+    identity = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
+    return torch.linalg.vector_norm(blocks - identity, dim=(-3, -2, -1))
+
+
+@torch.no_grad()
+def hyperspherical_energy(
+    weight: Tensor, rows_at_once: int = 512, s: int = 1, half_space: bool = False
+) -> tuple[float, int]:
+    """Mean over pairs i != j of f_s(|w_i/|w_i| - w_j/|w_j||), in float64, on the weight's device.
+
+    Liu et al. 2018 (arXiv 1805.09298), in the mean form that makes layers of any width comparable; no
+    epsilon. f_1(r) = 1/r is the ETHER paper's (full space, s = 1); f_0 = log 1/r, f_2 = 1/r^2. Never
+    holds more than (rows_at_once, f) pairs.
+
+    Args:
+        weight: (f, d), f >= 2; any floating dtype.
+        rows_at_once: rows of the pair matrix held at a time.
+        s: 0, 1 or 2.
+        half_space: counts every neuron's opposite as well, so that w and -w are close.
+
+    Returns:
+        The energy over pairs of distinct directions, and the number of (unordered) pairs in the very
+        same direction (or, in half space, the opposite one), which have infinite energy and are counted
+        instead. nan if a neuron is not finite or zero, or no pair is left.
+
+    Raises:
+        ValueError: if `weight` is not a matrix of two rows or more, or `s` is none of 0, 1, 2.
+    """
+    if weight.ndim != 2 or len(weight) < 2:
+        raise ValueError(f"needs a matrix of at least two neurons, got shape {tuple(weight.shape)}")
+    if s not in (0, 1, 2):
+        raise ValueError(f"s must be 0, 1 or 2, got {s!r}")
+    weight = weight.double()
+    neurons = weight / weight.norm(dim=1, keepdim=True)
+    if not torch.isfinite(neurons).all():
+        return float("nan"), 0
+    total = torch.zeros((), dtype=torch.float64, device=weight.device)
+    pairs, duplicates = 0, 0
+    for start in range(0, len(neurons), rows_at_once):
+        # Only pairs j > i: the block's own triangle, then every later row.
+        block, later = neurons[start : start + rows_at_once], neurons[start:]
+        cosines = block @ later.T  # (rows, f - start)
+        for sign in (1, -1) if half_space else (1,):
+            squared = 2 - 2 * sign * cosines
+            i, j = torch.nonzero(squared < CLOSE, as_tuple=True)
+            squared[i, j] = (block[i] - sign * later[j]).square().sum(1)
+            upper = torch.ones_like(squared, dtype=torch.bool).triu_(1)
+            distinct = squared[upper & (squared > SAME)]
+            duplicates += int(upper.sum()) - len(distinct)
+            pairs += len(distinct)
+            total += -0.5 * distinct.log().sum() if s == 0 else distinct.pow(-s / 2).sum()
+    return (total.item() / pairs if pairs else float("nan")), duplicates
+
+
+NUMBERS_AT_ONCE = 2**27
+"""So many numbers of transformed weights are held at a time: 1 GiB in float64."""
+
+
+class Geometry:
+    """Distances and hyperspherical energy of a pack's layers; the base weights' own is kept."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.base_energy: dict[str, float] = {}
+
+    def _weights(self, layer: PackedModule) -> Iterator[tuple[Tensor, Tensor]]:
+        """W and W' of one run after the other: (f, d) each."""
+        size = sum(p.numel() for p in layer.inner.get_base_layer().parameters())  # type: ignore[operator]
+        at_once = max(1, NUMBERS_AT_ONCE // size)
+        for start in range(0, self.pack.runs, at_once):
+            weight, transformed = layer.effective_weights(slice(start, start + at_once))
+            for own in transformed:
+                yield weight, own
+
+    @torch.no_grad()
+    def measure(self) -> list[list[dict[str, Any]]]:
+        """Per run, the rows of the `layers` table (without run_id) for the parameters bound now."""
+        rows: list[list[dict[str, Any]]] = [[] for _ in range(self.pack.runs)]
+        for name, layer in self.pack.adapted_layers().items():
+            sides = {side: distance_to_identity(layer.dense_blocks(side)) for side in layer.sides()}
+            for run, (weight, own) in enumerate(self._weights(layer)):
+                if name not in self.base_energy:
+                    self.base_energy[name] = hyperspherical_energy(weight)[0]
+                distance = frobenius(own - weight)
+                energy, duplicates = hyperspherical_energy(own)
+                shared = {
+                    "layer": name,
+                    "weight_distance": distance.item(),
+                    "relative_distance": (distance / frobenius(weight)).item(),
+                    "he": energy,
+                    "he_change": energy - self.base_energy[name],
+                    "duplicates": duplicates,
+                }
+                for side, values in (sides or {"weight": torch.full((self.pack.runs,), torch.nan)}).items():
+                    rows[run].append({"side": side, "transform_distance": values[run].item(), **shared})
+        return rows
+
+
+def averages(layers: list[dict[str, Any]]) -> dict[str, float]:
+    """One run's geometry: the mean over layers (and sides) of each figure."""
+    names = ("transform_distance", "weight_distance", "he_change")
+    return {n: sum(row[n] for row in layers) / len(layers) if layers else math.nan for n in names}

@@ -1,0 +1,66 @@
+"""Breaks a worker on purpose: with this folder on PYTHONPATH, STUDY_FAULTS says what is to go wrong.
+
+    slow:0.1        every training step takes so many seconds longer
+    memory:3        a pack of 3 runs or more raises torch's out-of-memory error in step 2
+    killed:3        a pack of 3 runs or more is killed in step 2, as by the kernel
+    poison:0:nan    in step 0, the first run's parameters become nan (or inf)
+    blind           the first run's evaluations give nan
+
+The probe is left alone. Several are separated by commas. Every step is noted in the file STUDY_STEPS:
+size of the pack, rate and seed of its first run, step, time.
+"""
+
+import os
+import signal
+import sys
+import time
+
+FAULTS = [fault.split(":") for fault in os.environ.get("STUDY_FAULTS", "").split(",") if fault]
+WORKERS = ("study.training.worker", "submitit.core._submit")
+
+
+def install() -> None:
+    import torch
+
+    from study.training import train
+
+    Training, step_of, evaluate_of = train.Training, train.Training.train_step, train.evaluate
+    train_of, probing = train.train, [True]
+
+    def train_(*arguments: object) -> list[train.Outcome]:
+        probing[0] = False
+        return train_of(*arguments)
+
+    def train_step(self: train.Training) -> None:
+        for name, *values in FAULTS:
+            large = (
+                not probing[0]
+                and name in ("memory", "killed")
+                and len(self.runs) >= int(values[0])
+                and self.step == 2
+            )
+            if name == "slow":
+                time.sleep(float(values[0]))
+            elif name == "memory" and large:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            elif name == "killed" and large:
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif name == "poison" and not probing[0] and self.step == int(values[0]):
+                self.pack.adapters[0].data.fill_(float(values[1]))
+        step_of(self)
+        if path := os.environ.get("STUDY_STEPS"):
+            line = f"{len(self.runs)} {self.runs[0].lr} {self.runs[0].seed} {self.step} {time.time()}\n"
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.write(file, line.encode())
+            os.close(file)
+
+    def evaluate(task, model, split, pack=None):  # type: ignore[no-untyped-def]
+        scores, losses = evaluate_of(task, model, split, pack)
+        blind = any(name == "blind" for name, *_ in FAULTS) and pack is not None and pack.runs > 1
+        return ([float("nan"), *scores[1:]], [float("nan"), *losses[1:]]) if blind else (scores, losses)
+
+    Training.train_step, train.evaluate, train.train = train_step, evaluate, train_
+
+
+if any(worker in sys.orig_argv for worker in WORKERS):
+    install()

@@ -1,0 +1,65 @@
+"""A small sweep to disturb, and what is asked of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from study.storage.schema import CIRCUMSTANCES
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = [
+    "lr_grid", "method=ether,lora", "lr=1e-3,1e-2,1e-1", "seeds=2", "task.steps=8", "task.evaluations=2",
+    "pack_size=2", "name=small", "report=false",
+]  # fmt: skip
+DRAWN = [*SMALL, "report=true"]
+"""The report takes longer than so small a sweep."""
+
+
+def table(folder: Path, name: str = "runs", keep_circumstances: bool = False) -> pd.DataFrame:
+    read = pd.read_parquet(folder / f"{name}.parquet")
+    return read if keep_circumstances else read.drop(columns=list(CIRCUMSTANCES), errors="ignore")
+
+
+def same_tables(folder: Path, expected: Path) -> None:
+    """Every table equal bit for bit, but for the columns that say how the runs came about."""
+    for name in ("runs", "history", "layers"):
+        pd.testing.assert_frame_equal(table(folder, name), table(expected, name), check_exact=True)
+
+
+def start(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "study.sweep", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | environment,
+    )
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Worker processes whose working folder is `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command, place = (entry / "cmdline").read_bytes(), (entry / "cwd").resolve()
+            if b"study.training.worker" in command and place == folder:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def no_workers_left(folder: Path, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while workers_of(folder.resolve()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not workers_of(folder.resolve())

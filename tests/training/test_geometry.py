@@ -1,0 +1,78 @@
+"""Distances and hyperspherical energy against hand-computed values and a plain double loop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from study.training.geometry import distance_to_identity, frobenius, hyperspherical_energy
+
+
+def brute_force(weight: torch.Tensor) -> tuple[float, int]:
+    rows = [row / row.norm() for row in weight.double()]
+    total, pairs, duplicates = 0.0, 0, 0
+    for i in range(len(rows)):
+        for j in range(len(rows)):
+            if i != j:
+                distance = (rows[i] - rows[j]).norm().item()
+                if distance < 1e-15:
+                    duplicates += 1
+                else:
+                    total, pairs = total + 1 / distance, pairs + 1
+    return total / pairs, duplicates // 2
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 512])
+def test_energy_equals_a_double_loop(rows_at_once: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(40, 16, dtype=torch.float64)
+    weight[3] = 3 * weight[7]  # the same direction
+    weight[5] = weight[6] + 1e-7 * torch.randn(16, dtype=torch.float64)  # nearly the same
+    energy, duplicates = hyperspherical_energy(weight, rows_at_once)
+    expected, expected_duplicates = brute_force(weight)
+    assert duplicates == expected_duplicates == 1
+    assert energy == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("s,half_space", [(0, False), (2, False), (0, True), (1, True), (2, True)])
+def test_other_energies_equal_a_double_loop(s: int, half_space: bool) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(20, 6, dtype=torch.float64)
+    rows = [row / row.norm() for row in weight]
+    values = []
+    for i in range(20):
+        for j in range(i):
+            for sign in (1, -1) if half_space else (1,):
+                r = (rows[i] - sign * rows[j]).norm().item()
+                values.append(-math.log(r) if s == 0 else r**-s)
+    energy, _ = hyperspherical_energy(weight, 7, s, half_space)
+    assert energy == pytest.approx(sum(values) / len(values), rel=1e-12)
+    with pytest.raises(ValueError, match="s must be"):
+        hyperspherical_energy(weight, s=3)
+
+
+def test_energy_by_hand() -> None:
+    # Unit vectors at right angles are sqrt(2) apart, opposite ones 2.
+    right_angle, _ = hyperspherical_energy(torch.tensor([[1.0, 0], [0, 5]]))
+    assert right_angle == pytest.approx(1 / math.sqrt(2))
+    cross, _ = hyperspherical_energy(torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]]))
+    assert cross == pytest.approx((4 / math.sqrt(2) + 2 / 2) / 6)
+
+
+def test_energy_without_a_pair_or_with_broken_neurons_is_nan_and_counts() -> None:
+    energy, duplicates = hyperspherical_energy(torch.ones(3, 4))
+    assert math.isnan(energy) and duplicates == 3
+    for value in (0.0, math.inf, math.nan):
+        weight = torch.eye(3)
+        weight[0] = value
+        assert math.isnan(hyperspherical_energy(weight)[0])
+    with pytest.raises(ValueError, match="at least two neurons"):
+        hyperspherical_energy(torch.ones(1, 4))
+
+
+def test_frobenius_and_distance_to_identity_by_hand() -> None:
+    assert frobenius(torch.tensor([[3.0, 0], [0, 4]])).item() == 5
+    blocks = torch.tensor([[[1.0, 2], [0, 1]], [[1, 0], [0, 4]]])
+    assert distance_to_identity(blocks).item() == pytest.approx(math.sqrt(4 + 9))

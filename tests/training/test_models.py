@@ -1,0 +1,87 @@
+"""Nothing is tied to one model: encoders and decoders of text, `Linear` and `Conv1D`, packed and alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.random_words import MODELS, NO_DROPOUT, Words
+from torch import Tensor, nn
+
+from study import methods
+from study.errors import UsageError
+from study.training.packing import Pack
+from study.training.passes import backward, base_model
+from study.training.probe import mapping, profile
+from study.training.train import Hyperparameters, train
+
+
+@pytest.mark.parametrize("method", ["ether", "ether_plus", "lora"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_method_on_a_model(name: str, method: str) -> None:
+    """All of them pack, as they train alone, and the model is given back as it was."""
+    task = Words(name, **NO_DROPOUT)
+    model = task.model()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    config = methods.config(method, {}, task.settings.target_modules)
+    # DeBERTa feeds its query_proj relative positions without the batch axis.
+    assert mapping(task, model, config) == (name == "deberta-v2", "")
+    found = profile(task, model, config, 2, None)
+    assert found.whole == (name == "deberta-v2") and not found.unpackable
+    assert found.parameters > 0 and found.saved_mb > 0
+    runs = [Hyperparameters(1e-2, seed) for seed in range(2)]
+    outcomes = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, whole=found.whole)
+    for outcome in outcomes:
+        assert outcome.row["status"] in ("ok", "diverged") and outcome.row["weight_distance"] > 0
+        assert len(outcome.layers) >= 2
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    alone = [train(task, model, config, [run], {"valid": 0.0, "test": 0.0})[0] for run in runs]
+    for together, own in zip(outcomes, alone, strict=True):
+        for figure in ("loss_first", "loss_last", "weight_distance", "he_change"):
+            assert together.row[figure] == pytest.approx(own.row[figure], rel=1e-3, abs=1e-5)
+
+
+def one_step(task: Words, model: nn.Module, runs: int, whole: bool) -> Tensor:
+    """Gradients of a pack, (runs, numbers), after moving off the initialisation."""
+    pack = Pack(model, methods.config("lora", {}, task.settings.target_modules), list(range(runs)), whole)
+    for index, row in enumerate(pack.adapters):
+        row.data += 0.05 * torch.randn(row.shape, generator=torch.Generator().manual_seed(index))
+    model.train()
+    gradient = backward(task, pack, [task.batch(seed, 0) for seed in range(runs)])[1]
+    pack.close()
+    return gradient
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_accumulation_and_checkpointing_change_nothing_but_memory(name: str, runs: int) -> None:
+    task = Words(name, **NO_DROPOUT)
+    whole = name == "deberta-v2"
+    plain = one_step(task, base_model(task, torch.device("cpu")), runs, whole)
+    task.settings.accumulate = 3  # of a batch of 4: parts of 2, 1 and 1
+    torch.testing.assert_close(one_step(task, base_model(task, torch.device("cpu")), runs, whole), plain)
+    task.settings.gradient_checkpointing = True
+    if whole and runs > 1:
+        config = methods.config("lora", {}, task.settings.target_modules)
+        way, reason = mapping(task, task.model(), config)
+        assert way is None and "task.gradient_checkpointing" in reason
+        return
+    model = base_model(task, torch.device("cpu"))
+    assert model.is_activation_checkpointing
+    torch.testing.assert_close(one_step(task, model, runs, whole), plain)
+
+
+def test_bfloat16_leaves_the_rotary_frequencies_alone() -> None:
+    task = Words("llama")
+    plain = dict(base_model(task, torch.device("cpu")).named_buffers())
+    task.settings.precision = "bfloat16"
+    model = base_model(task, torch.device("cpu"))
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert plain and all(torch.equal(value, plain[name]) for name, value in model.named_buffers())
+
+
+def test_checkpointing_that_a_model_does_not_know_is_refused() -> None:
+    task = Words("bert")
+    task.settings.gradient_checkpointing = True
+    task.model = lambda: nn.Linear(2, 2)  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match="task.gradient_checkpointing=true: "):
+        base_model(task, torch.device("cpu"))

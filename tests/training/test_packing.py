@@ -1,0 +1,326 @@
+"""Packed training against a plain loop over a plain `peft` model, and runs' independence."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import torch
+from peft import get_peft_model
+
+from study import methods, tasks
+from study.config.compose import SweepSettings, load
+from study.tasks import Task
+from study.training.packing import Pack
+from study.training.passes import evaluate
+from study.training.probe import pack_sizes, profile, why_unpackable
+from study.training.train import Hyperparameters, Training, learning_rate_share, train
+
+PACKED = [
+    "ether",
+    "ether_plus",
+    "oft",
+    "naive",
+    "lora",
+    "hra",
+    "boft",
+    "vera",
+    "delora",
+    "road",
+    "miss",
+]
+ONE_BY_ONE = ["peft:oft", "loha", "lokr", "fourierft"]
+BASE = {"valid": 0.1, "test": 0.1}
+RUNS = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1, 0.1), Hyperparameters(3e-3, 0)]
+
+
+def config_of(method: str, task: Task, options: dict | None = None) -> object:
+    return methods.config(method, options or {}, task.settings.target_modules)
+
+
+def plain_losses(task: Task, method: str, run: Hyperparameters, steps: int) -> list[float]:
+    """The same run by an ordinary training loop that knows nothing of packs."""
+    torch.manual_seed(run.seed)
+    model = get_peft_model(task.model(), config_of(method, task))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=run.lr, weight_decay=run.weight_decay)
+    losses = []
+    for step in range(steps):
+        share = learning_rate_share(step, task.settings.steps, task.settings.warmup_steps)
+        optimizer.param_groups[0]["lr"] = run.lr * share
+        batch = task.batch(run.seed, step)
+        loss = task.losses(task.forward(model.base_model.model, batch), batch).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def packed_losses(task: Task, method: str, runs: list[Hyperparameters], steps: int) -> torch.Tensor:
+    """(steps, runs)"""
+    training = Training(task, task.model(), config_of(method, task), runs)
+    losses = []
+    for _ in range(steps):
+        before = training._loss_sum.clone()
+        training.train_step()
+        losses.append(training._loss_sum - before)
+    training.close()
+    return torch.stack(losses)
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return tasks.load(load("lr_grid", ["task.steps=6", "task.warmup_steps=2"]).task)
+
+
+@pytest.mark.parametrize("method", PACKED)
+def test_runs_packed_are_the_runs_of_a_plain_loop(method: str, task: Task) -> None:
+    """Tolerance: 1e-4 relative in the loss over six steps (float32 sums in another order)."""
+    assert why_unpackable(task, task.model(), config_of(method, task)) == ""
+    together = packed_losses(task, method, RUNS, 6)
+    for index, run in enumerate(RUNS):
+        expected = torch.tensor(plain_losses(task, method, run, 6), dtype=torch.float64)
+        torch.testing.assert_close(together[:, index], expected, rtol=1e-4, atol=1e-5)
+        alone = packed_losses(task, method, [run], 6)[:, 0]
+        torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ONE_BY_ONE)
+def test_what_cannot_pack_is_found_out_and_trains_alone(method: str, task: Task) -> None:
+    model = task.model()
+    found = profile(task, model, config_of(method, task), runs=4, pack_size=None)
+    assert found.unpackable and found.pack_size == 1
+    alone = packed_losses(task, method, RUNS[:1], 3)[:, 0]
+    expected = torch.tensor(plain_losses(task, method, RUNS[0], 3), dtype=torch.float64)
+    torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["ether", "lora", "oft"])
+def test_a_run_that_goes_to_nan_changes_nothing_in_its_neighbours(method: str, task: Task) -> None:
+    def outcome(poison: bool) -> tuple[Training, list[torch.Tensor]]:
+        training = Training(task, task.model(), config_of(method, task), RUNS)
+        for step in range(6):
+            if poison and step == 2:
+                training.pack.adapters[1].data[:] = math.nan
+            training.train_step()
+        training.close()
+        return training, [row.detach().clone() for row in training.pack.adapters]
+
+    healthy, expected = outcome(poison=False)
+    poisoned, got = outcome(poison=True)
+    assert not healthy.diverged
+    assert poisoned.diverged.keys() == {1}
+    assert re.fullmatch("(loss|gradient) not finite in step 2", poisoned.diverged[1][1])
+    for run in (0, 2):
+        assert torch.equal(expected[run], got[run])
+    assert torch.isnan(got[1]).any()
+
+
+def test_a_diverged_run_keeps_the_parameters_it_had(task: Task) -> None:
+    training = Training(task, task.model(), config_of("naive", task), [Hyperparameters(1e30, 0), RUNS[0]])
+    for _ in range(6):
+        training.train_step()
+    step, reason = training.diverged[0]
+    assert "not finite" in reason and step < 6
+    frozen = training.pack.adapters[0].detach().clone()
+    training.train_step()
+    assert torch.equal(frozen, training.pack.adapters[0])
+    assert torch.isfinite(frozen).all()  # the update that would have broken it was not made
+    training.close()
+
+
+def test_a_run_without_a_finite_score_gets_chance_and_stays(task: Task) -> None:
+    training = Training(task, task.model(), config_of("naive", task), RUNS)
+    training.measure()
+    for _ in range(2):
+        training.train_step()
+    training.pack.adapters[1].data.fill_(math.nan)
+    training.measure()
+    outcomes = training.finish(BASE)
+    training.close()
+    row = outcomes[1].row
+    assert row["status"] == "diverged" and row["valid"] == row["test"] == task.chance == 0.1
+    assert "validation loss nan" in row["reason"] and math.isnan(row["loss_last"])
+    assert outcomes[0].row["status"] == outcomes[2].row["status"] == "ok"
+
+
+def test_a_loss_five_percent_above_the_first_is_divergence_and_less_is_not(task: Task) -> None:
+    training = Training(task, task.model(), config_of("lora", task), RUNS)
+    training.measure()
+    training.train_step()
+    training.measure()
+    for outcome, factor in zip(training.outcomes, (1.06, 1.04, 0.5), strict=True):
+        outcome.history[-1]["valid_loss"] = factor * outcome.history[0]["valid_loss"]
+    statuses = [outcome.row["status"] for outcome in training.finish(BASE)]
+    training.close()
+    assert statuses == ["diverged", "ok", "ok"]
+
+
+def test_clipping_bounds_each_runs_own_gradient(task: Task) -> None:
+    """AdamW hides the scale of a gradient, so its first moment is read: 0.1 times the clipped one."""
+    norms = {}
+    for clip in (None, 0.5):
+        settings = load("lr_grid", ["task.steps=6", f"task.clip={clip or 'null'}"]).task
+        own = tasks.load(settings)
+        training = Training(own, own.model(), config_of("lora", own), RUNS)
+        training.train_step()
+        state = training.optimizer.state
+        norms[clip] = [state[row]["exp_avg"].norm().item() / 0.1 for row in training.pack.adapters]
+        training.close()
+    assert min(norms[None]) > 0.5
+    assert norms[0.5] == pytest.approx([0.5] * 3, rel=1e-4)
+
+
+def test_warmup_and_cosine_by_hand() -> None:
+    shares = [learning_rate_share(step, 10, 2) for step in range(10)]
+    assert shares[:3] == [0.5, 1.0, 1.0]
+    assert shares[6] == pytest.approx(0.5)
+    assert 0 < shares[9] < 0.05 and shares == sorted(shares[:2]) + sorted(shares[2:], reverse=True)
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not(task: Task) -> None:
+    again = [packed_losses(task, "ether", RUNS, 3) for _ in range(2)]
+    assert torch.equal(*again)
+    other = packed_losses(task, "ether", [Hyperparameters(1e-3, 5), *RUNS[1:]], 3)
+    assert not torch.equal(again[0][:, 0], other[:, 0])
+    assert torch.equal(again[0][:, 1:], other[:, 1:])
+
+
+def test_the_model_is_given_back_as_it_was(task: Task) -> None:
+    model = task.model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    structure = str(model)
+    train(task, model, config_of("ether_plus", task), RUNS, BASE)
+    assert str(model) == structure
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_head_trains_at_its_own_rate(task: Task) -> None:
+    settings = load("lr_grid", ["task.steps=3", "task.head_lr=1e-4"]).task
+    own = tasks.load(settings)
+    config = methods.config("ether", {}, settings.target_modules, own.head_modules)
+    model = own.model()
+    training = Training(own, model, config, [Hyperparameters(1e-9, 0), Hyperparameters(1e-9, 1)])
+    before = [row.detach().clone() for row in training.pack.heads]
+    training.train_step()
+    moved = [(a - b).abs().max().item() for a, b in zip(before, training.pack.heads, strict=True)]
+    assert moved == pytest.approx([1e-4 / settings.warmup_steps] * 2, rel=1e-2)
+    assert training.pack.parameters == 18 * 64 + 3 * 3 * 64 + 650  # d per layer, and the classifier
+    training.close()
+    assert type(model.classifier) is torch.nn.Linear
+
+
+def test_geometry_of_a_pack_equals_the_merged_layers(task: Task) -> None:
+    training = Training(task, task.model(), config_of("ether_plus", task), RUNS)
+    for _ in range(3):
+        training.train_step()
+    training.measure()
+    name, layer = list(training.pack.adapted_layers().items())[4]
+    weight, transformed = layer.effective_weights()
+    pack = training.pack
+    for run in range(3):
+        own = {k: v[run].detach() for k, v in layer.stacked.items()}
+        for key, parameter in layer.inner.named_parameters():
+            if key in own:
+                parameter.data = own[key]
+        torch.testing.assert_close(
+            layer.inner.merged_weight().double(), transformed[run], rtol=1e-4, atol=1e-5
+        )
+        rows = [r for r in training.outcomes[run].layers if r["layer"] == name]
+        assert {r["side"] for r in rows} == {"in", "out"}
+        expected = (transformed[run] - weight).norm().item()
+        assert all(r["weight_distance"] == pytest.approx(expected) for r in rows)
+    pack.close()
+
+
+def test_bfloat16_trains(task: Task) -> None:
+    settings = load("lr_grid", ["task.steps=4", "task.precision=bfloat16"]).task
+    own = tasks.load(settings)
+    model = own.model().to(torch.bfloat16)
+    runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-3, 1)]
+    outcomes = train(own, model, config_of("ether", own), runs, BASE)
+    assert all(math.isfinite(o.row["loss_last"]) and o.row["status"] == "ok" for o in outcomes)
+    assert outcomes[0].row["loss_last"] < outcomes[0].row["loss_first"]
+
+
+def test_history_and_timings(task: Task) -> None:
+    outcomes = train(task, task.model(), config_of("lora", task), RUNS, BASE)
+    assert [point["step"] for point in outcomes[0].history] == [0, 1, 2, 3, 4, 5, 6]
+    assert math.isnan(outcomes[0].history[0]["train_loss"])
+    assert all(outcomes[0].row[name] > 0 for name in ("seconds", "step_seconds"))
+    assert math.isnan(outcomes[0].row["transform_distance"])
+    assert outcomes[0].row["weight_distance"] > 0
+
+
+def test_pack_sizes_cut_into_equal_packs() -> None:
+    assert pack_sizes(1) == [1]
+    assert pack_sizes(45)[0] == 1 and pack_sizes(45)[-1] == 45
+    for size in pack_sizes(45):
+        packs = -(-45 // size)
+        assert -(-45 // packs) == size
+
+
+def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettings) -> None:
+    model = task.model()
+    pack = Pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
+    with torch.no_grad():
+        pack.bind()
+    scores, losses = evaluate(task, model, "valid", pack)
+    pack.close()
+    for run, seed in enumerate((0, 1)):
+        alone = Pack(model, config_of("ether", task), [seed])  # type: ignore[arg-type]
+        with torch.no_grad():
+            alone.bind()
+        own_scores, own_losses = evaluate(task, model, "valid", alone)
+        alone.close()
+        assert own_scores[0] == scores[run] and own_losses[0] == pytest.approx(losses[run], rel=1e-5)
+
+
+def lengths(pack: Pack) -> torch.Tensor:
+    """Lengths of every run's normals: (runs, all blocks of all layers)."""
+    with torch.no_grad():
+        pack.bind()
+    normals = [value for module in pack.packed.values() for value in module.stacked.values()]
+    return torch.cat([value.norm(dim=-1).flatten(1) for value in normals], 1)
+
+
+@pytest.mark.parametrize("method", ["ether", "ether_plus"])
+def test_normals_grow_unless_they_are_put_back(method: str, task: Task) -> None:
+    """A normal's gradient is orthogonal to it, so steps make it longer; Adam, which rescales each
+    coordinate, shortens a single one now and then, but not on average."""
+    for held in (False, True):
+        config = config_of(method, task, {"init_scale": 2.0, "renormalise": held})
+        undecayed = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1)]
+        training = Training(task, task.model(), config, undecayed)
+        training.measure()
+        before = lengths(training.pack)
+        for _ in range(6):
+            training.train_step()
+        after = lengths(training.pack)
+        training.measure()
+        growth = [point["parameter_growth"] for point in training.outcomes[1].history]
+        training.close()
+        if held:
+            torch.testing.assert_close(after, torch.full_like(after, 2 / 3**0.5))
+            assert growth == pytest.approx([1.0, 1.0], rel=1e-5)
+        else:
+            assert (after.mean(1) > before.mean(1)).all()
+            expected = (after[1].square().sum() / before[1].square().sum()).sqrt().item()
+            assert growth == [1.0, pytest.approx(expected, rel=1e-5)]
+            assert before.square().mean().sqrt() == pytest.approx(2 / 3**0.5, rel=0.05)
+
+
+def test_a_random_move_replaces_training(task: Task) -> None:
+    settings = load("lr_grid", ["task.steps=0"]).task
+    own = tasks.load(settings)
+    runs = [Hyperparameters(1.0, 0, noise=size) for size in (0.0, 0.1, 10.0)]
+    outcomes = train(own, own.model(), config_of("oft", own), runs, BASE)
+    moved = [outcome.row["transform_distance"] for outcome in outcomes]
+    assert moved[0] == pytest.approx(0, abs=1e-6) and moved[0] < moved[1] < moved[2]
+    widths = [64] * 15 + [256] * 3
+    assert moved[2] < sum(2 * width**0.5 for width in widths) / 18  # OFT's bound, 2 sqrt(d)
+    assert [len(outcome.history) for outcome in outcomes] == [1, 1, 1]
+    again = train(own, own.model(), config_of("oft", own), runs[1:2], BASE)
+    assert again[0].row["transform_distance"] == pytest.approx(moved[1], rel=1e-5)
