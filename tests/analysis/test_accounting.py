@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from analysis.paper import architectures
 from analysis.paper.accounting import (
     BY_BLOCK,
     MODELS,
@@ -22,7 +23,6 @@ from analysis.paper.accounting import (
     parameter_table,
     weight_side,
 )
-from analysis.paper import architectures
 
 FOLLOWS_NOT = {  # (table, method, options): does not follow; the note says what does
     ("3", "ether_plus", "blocks=4"),

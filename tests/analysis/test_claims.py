@@ -14,8 +14,8 @@ from support import synthetic
 from support.synthetic import FLAT, GOOD, LOW, hill
 
 from analysis.data.table import Study, label_runs
-from analysis.paper.claims import CLAIMS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Part, above, overall, within
 from analysis.paper import claims
+from analysis.paper.claims import CLAIMS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Part, above, overall, within
 from analysis.statistics.paired import compare, comparison_table
 from study.storage.records import tables
 
