@@ -1,0 +1,154 @@
+"""The rows of a study's tables: every column with its type and meaning, and what one run leaves behind.
+
+A *record* is all that one run leaves: a row of `runs`, and its rows of `history` and `layers`. `RunRecord` is
+the one place where a row is put together; `study.storage.schema` makes the tables' schema of these fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RECORD_VERSION = 3
+
+
+def column(meaning: str, since: int = 1, varies: bool = False, **default: Any) -> Any:
+    """A field that is a column.
+
+    Args:
+        meaning: what stands in it, for the schema's page.
+        since: the record version that brought it; older records have its default.
+        varies: whether two runs of one command on one machine may differ in it.
+    """
+    return dataclasses.field(metadata={"meaning": meaning, "since": since, "varies": varies}, **default)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which run it is. `settings` has every hyperparameter: `method.<name>.<option>` and `task.<setting>`.
+
+    Method options are as open as `peft` is, so `settings` is a mapping and not a dataclass.
+    """
+
+    run_id: str = column("hash of the run's canonical, resolved configuration")
+    sweep: str = column("name of the sweep, as in sweeps/NAME.yaml")
+    task: str = column("name of the task")
+    scale: str = column("mini | paper")
+    method: str = column("name of the method")
+    lr: float = column("peak learning rate of the adapter")
+    seed: int = column("seeds initialisation and data order")
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and what was measured of it."""
+
+    status: str = column("ok | diverged | failed")
+    reason: str = column("why it diverged or failed, empty if ok", default="")
+    diverged_at: int | None = column("step at which it diverged, empty if it did not", default=None)
+    metric: str = column("name of the primary metric", default="")
+    higher_is_better: bool = column("direction of the primary metric", default=False)
+    chance: float = column("primary metric of a guess", default=math.nan)
+    base_valid: float = column("primary metric of the untouched base model on validation", default=math.nan)
+    base_test: float = column("primary metric of the untouched base model on test", default=math.nan)
+    valid: float = column("primary metric on validation at the end; chance where not finite", default=math.nan)
+    test: float = column("primary metric on test at the end; chance where not finite", default=math.nan)
+    loss_first: float = column("validation loss at step 0 (nan where not finite)", default=math.nan)
+    loss_last: float = column("validation loss at the end (nan where not finite)", default=math.nan)
+    steps: int = column("optimizer steps of the configuration", default=0)
+    parameters: int = column("trainable parameters, heads included", default=0)
+    transform_distance: float = column(
+        "|T - I|_F at the end, mean over layers and sides; nan if not multiplicative", default=math.nan
+    )
+    weight_distance: float = column("|W' - W|_F at the end, mean over layers", default=math.nan)
+    he_change: float = column("HE(W') - HE(W) at the end, mean over layers", default=math.nan)
+    parameter_growth: float = column(
+        "length of the adapter's parameter vector at the end over that at step 0; nan if that was 0",
+        default=math.nan,
+    )
+    seconds: float = column(
+        "this run's share of its pack's wall time, evaluation included", varies=True, default=math.nan
+    )
+    step_seconds: float = column(
+        "this run's share of one training step of its pack", varies=True, default=math.nan
+    )
+    pack_size: int = column("runs trained together", default=0)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """In what surroundings a run was trained, the same for its whole pack."""
+
+    pack_id: str = column("hash of the run_ids trained together", default="")
+    attempt: int = column(
+        "how often its pack was begun until it was done; 1 if undisturbed", since=2, varies=True, default=1
+    )
+    halved: bool = column("its pack ran out of memory and was cut in two", since=2, default=False)
+    memory_mb: float = column(
+        "most memory that its pack took of a GPU, in MB (2^20 bytes); nan on a CPU",
+        since=3,
+        varies=True,
+        default=math.nan,
+    )
+    device: str = column("cpu, or the GPU's name", default="")
+    versions: str = column("study, torch, transformers, peft, python", default="")
+    git_sha: str = column("commit of the checkout, empty outside one", default="")
+    git_dirty: bool = column("whether the checkout had uncommitted changes", default=False)
+    record_version: int = column("version of this schema", default=RECORD_VERSION)
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One run at one evaluation point."""
+
+    step: int = column("optimizer steps done; 0 is before training")
+    train_loss: float = column("mean training loss since the previous point; nan at step 0")
+    valid: float = column("primary metric on validation")
+    valid_loss: float = column("mean loss on validation")
+    transform_distance: float = column("as in runs")
+    weight_distance: float = column("as in runs")
+    he_change: float = column("as in runs")
+    parameter_growth: float = column("as in runs")
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One adapted layer of one run at the end, on one side."""
+
+    layer: str = column("name of the adapted module")
+    side: str = column("in | out for multiplicative methods, weight for the others")
+    transform_distance: float = column("|T - I|_F of this side; nan on side `weight`")
+    weight_distance: float = column("|W' - W|_F of the layer, repeated on each side")
+    relative_distance: float = column("|W' - W|_F / |W|_F, repeated on each side")
+    he: float = column("HE(W'), mean over pairs, repeated on each side")
+    he_change: float = column("HE(W') - HE(W), repeated on each side")
+    duplicates: int = column("pairs of neurons of W' in the same direction, left out of HE")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that one run leaves behind."""
+
+    identity: Identity
+    outcome: Outcome
+    circumstances: Circumstances
+    history: tuple[HistoryRow, ...] = ()
+    layers: tuple[LayerRow, ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """The run's row of `runs`, by column."""
+        known = vars(self.identity) | vars(self.outcome) | vars(self.circumstances)
+        settings = known.pop("settings")
+        return known | dict(settings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in a record's file; what reads it, turns it into tables by columns (`records.tables`)."""
+        return {
+            "row": self.row(),
+            "history": [vars(row) for row in self.history],
+            "layers": [vars(row) for row in self.layers],
+        }
