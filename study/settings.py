@@ -1,86 +1,166 @@
 """What a study is asked to do, as typed settings: a task, a launcher, a whole sweep.
 
-The fields are what YAML files under `sweeps/` and overrides on the command line may set.
+The fields are what YAML files under `sweeps/` and overrides on the command line may set. What each of them
+means, and which values it takes, stands beside it as an `About`; checks and documentation read it from there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
 
 from omegaconf import MISSING
 
 SAVE_ADAPTERS = ("none", "best", "all")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of one setting beside its type and default.
+
+    Attributes:
+        help: what it means, in a few words.
+        above: its value must be larger.
+        at_least: its value must not be smaller.
+        choices: the values it can take; any, if there are none here.
+        per_run: may differ between runs that train together in one pack; all other settings may not.
+    """
+
+    help: str
+    above: float | None = None
+    at_least: float | None = None
+    choices: tuple[str, ...] = ()
+    per_run: bool = False
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    choices: tuple[str, ...] = (),
+    per_run: bool = False,
+) -> T:
+    """A dataclass field with this default and its `About`."""
+    metadata = {"about": About(help, above, at_least, choices, per_run)}
+    return field(default=default, metadata=metadata)
+
+
+def described(help: str) -> dict[str, About]:
+    """The metadata of a field that needs a `default_factory`."""
+    return {"about": About(help)}
+
+
+def about(setting: Field[Any]) -> About:
+    """What stands beside a setting below; nothing where a field is a group of settings."""
+    return setting.metadata.get("about", About(""))
 
 
 @dataclass
 class TaskSettings:
     """One task at one scale: base model, data, and how a run trains on it."""
 
-    name: str = MISSING
-    scale: str = "mini"
-    model: str = MISSING  # hub name, local path, or `shipped`
-    data: str = MISSING  # a data set's hub name, a local path, or the task's own
-    subset: str | None = None  # which of the task's data sets
-    max_length: int | None = None  # tokens; null: what the task says for its data
-    target_modules: list[str] = field(default_factory=list)  # []: each linear layer of the blocks
-    steps: int = MISSING
-    batch_size: int = MISSING
-    eval_batch_size: int = 256
-    evaluations: int = 6  # points after step 0 at which score and geometry are measured
-    weight_decay: float = 0.0
-    warmup_steps: int = 0  # linear; then cosine to zero
-    accumulate: int = 1  # parts of a batch that go through the model one after the other
-    gradient_checkpointing: bool = False  # activations are computed again in the backward pass
-    clip: float | None = None  # largest norm of one run's gradient
-    precision: str = "float32"  # float32 | bfloat16
-    head_lr: float | None = None  # fixed rate of a trained head; null: the head stays frozen
-    noise: float = 0.0  # size of a random move of the adapter before training (steps=0: instead of it)
+    name: str = setting(MISSING, "one of the files in study/tasks")
+    scale: str = setting("mini", "mini (ships with the project) | paper")
+    model: str = setting(MISSING, "hub name, local path, or `shipped`")
+    data: str = setting(MISSING, "a data set's hub name, a local path, or the task's own")
+    subset: str | None = setting(None, "which of the task's data sets")
+    max_length: int | None = setting(None, "tokens; null: what the task says for its data", above=0)
+    target_modules: list[str] = field(
+        default_factory=list, metadata=described("layers to adapt; []: each linear layer of the blocks")
+    )
+    steps: int = setting(MISSING, "optimizer steps", at_least=0)
+    batch_size: int = setting(MISSING, "examples per optimizer step", above=0)
+    eval_batch_size: int = setting(256, "examples at a time where nothing is trained", above=0)
+    evaluations: int = setting(6, "points after step 0 at which score and geometry are measured", above=0)
+    weight_decay: float = setting(0.0, "of AdamW", at_least=0, per_run=True)
+    warmup_steps: int = setting(0, "of a linear warm-up; then cosine to zero", at_least=0)
+    accumulate: int = setting(1, "parts of a batch that go through the model one after the other", above=0)
+    gradient_checkpointing: bool = setting(False, "activations are computed again in the backward pass")
+    clip: float | None = setting(None, "largest norm of one run's gradient", above=0)
+    precision: str = setting("float32", "of the frozen base model", choices=("float32", "bfloat16"))
+    head_lr: float | None = setting(
+        None, "fixed rate of a trained head; null: the head stays frozen", above=0
+    )
+    noise: float = setting(
+        0.0,
+        "size of a random move of the adapter before training (steps=0: instead of it)",
+        at_least=0,
+        per_run=True,
+    )
 
 
 @dataclass
 class LauncherSettings:
     """Where jobs run: this machine (`local`) or a Slurm cluster (`slurm`), one pack per array task."""
 
-    name: str = "local"
-    device: str | None = None  # cpu | cuda; null: cuda if there is one
-    workers: int | None = None  # local: processes; null: one per core, or one per GPU
-    gpu_memory_gb: float | None = None  # packs are no larger than fits in it, by an estimate
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
-    gpus_per_node: int | None = None
-    cpus_per_task: int = 1
-    mem_gb: float | None = None
-    timeout_min: int = 240  # a task's time limit; it goes on in another task after that
-    array_parallelism: int = 16  # tasks at a time; packs are cut so that all have something to do
-    max_array: int = 1000  # tasks per array, as far as the cluster allows (MaxArraySize)
-    setup: list[str] = field(default_factory=list)  # shell lines before the task, such as module load
-    additional_parameters: dict[str, Any] = field(default_factory=dict)  # sbatch options by their name
+    name: str = setting("local", "local | slurm")
+    device: str | None = setting(None, "null: cuda if there is one", choices=("cpu", "cuda"))
+    workers: int | None = setting(None, "local: processes; null: one per core, or one per GPU", above=0)
+    gpu_memory_gb: float | None = setting(
+        None, "packs are no larger than fits in it, by an estimate", above=0
+    )
+    partition: str | None = setting(None, "Slurm's partition")
+    account: str | None = setting(None, "Slurm's account")
+    qos: str | None = setting(None, "Slurm's quality of service")
+    constraint: str | None = setting(None, "features of the nodes, as sbatch's --constraint")
+    exclude: str | None = setting(None, "nodes not to run on, as sbatch's --exclude")
+    gpus_per_node: int | None = setting(None, "GPUs of one task", at_least=0)
+    cpus_per_task: int = setting(1, "cores of one task", above=0)
+    mem_gb: float | None = setting(None, "main memory of one task", above=0)
+    timeout_min: int = setting(240, "a task's time limit; it goes on in another task after that", above=0)
+    array_parallelism: int = setting(
+        16, "tasks at a time; packs are cut so that all have something to do", above=0
+    )
+    max_array: int = setting(1000, "tasks per array, as far as the cluster allows (MaxArraySize)", above=0)
+    setup: list[str] = field(
+        default_factory=list, metadata=described("shell lines before the task, such as module load")
+    )
+    additional_parameters: dict[str, Any] = field(
+        default_factory=dict, metadata=described("sbatch options by their name")
+    )
 
 
 @dataclass
 class SweepSettings:
     """A whole study: which runs, on what, launched how, kept where."""
 
-    sweep: str = MISSING
-    name: str = MISSING  # folder under `results`; by default the sweep's name, and the task if it is another
-    methods: list[str] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    seeds: int = 5
-    axes: dict[str, list[Any]] = field(default_factory=dict)
-    points: list[dict[str, Any]] = field(default_factory=list)  # settings that belong together
-    method: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sweep: str = setting(MISSING, "the YAML file's name under sweeps/")
+    name: str = setting(
+        MISSING, "folder under `results`; by default the sweep's name, and the task if it is another"
+    )
+    methods: list[str] = field(
+        default_factory=list, metadata=described("method names; `method=` on the command line")
+    )
+    lr: list[float] = field(default_factory=list, metadata=described("peak learning rates"))
+    seeds: int = setting(5, "how many: 0, 1, 2, ...", above=0)
+    axes: dict[str, list[Any]] = field(
+        default_factory=dict, metadata=described("further axes of the grid: values by key")
+    )
+    points: list[dict[str, Any]] = field(
+        default_factory=list, metadata=described("settings that belong together")
+    )
+    method: dict[str, dict[str, Any]] = field(default_factory=dict, metadata=described("options by method"))
     task: TaskSettings = field(default_factory=TaskSettings)
     launcher: LauncherSettings = field(default_factory=LauncherSettings)
-    pack_size: int | None = None  # runs trained together; null: found by a probe
-    checkpoint_s: float = 60.0  # seconds between two checkpoints of a pack in training
-    save_adapters: str = "none"  # none | best (the best run's per method) | all
-    results: str = "results"
-    detach: bool = False  # launcher=slurm: submit and return; the same command attaches again
-    prefetch: bool = False  # only load models and data once, so that nodes without internet find them
-    dry_run: bool = False
-    retry: str | None = None  # `failed`: repeat the runs that failed
-    report: bool = True  # draw the learning-rate report at the end
+    pack_size: int | None = setting(None, "runs trained together; null: measured by a probe", above=0)
+    checkpoint_s: float = setting(60.0, "seconds between two checkpoints of a pack in training", above=0)
+    save_adapters: str = setting(
+        "none", "none | best (the best run's per method) | all", choices=SAVE_ADAPTERS
+    )
+    results: str = setting("results", "folder of all studies")
+    detach: bool = setting(False, "launcher=slurm: submit and return; the same command attaches again")
+    prefetch: bool = setting(
+        False, "only load models and data once, so that nodes without internet find them"
+    )
+    dry_run: bool = setting(False, "print the plan, run nothing")
+    retry: str | None = setting(None, "`failed`: repeat the runs that failed", choices=("failed",))
+    report: bool = setting(True, "draw the learning-rate report at the end")
+
+
+def per_run_settings() -> tuple[str, ...]:
+    """Names of the task's settings that may differ within a pack."""
+    return tuple(each.name for each in fields(TaskSettings) if about(each).per_run)
