@@ -44,7 +44,7 @@ from analysis.paper.accounting import LLAMA_TOKENS, TARGETS
 from analysis.paper.architectures import llama_2_7b
 from study import methods
 from study.errors import UsageError
-from study.planning.runs import pack_mb
+from study.planning.profile import Footprint
 from study.settings import TaskSettings
 from study.storage.provenance import provenance
 from study.tasks import Batch, Task
@@ -198,11 +198,14 @@ def measure_all(
         frozen: dict[int, float] = {}
         for case in [case for case in CASES if case.method in (FROZEN, *chosen.methods)]:
             shapes = build(task, torch.device("meta"))
-            told = estimate(task, shapes, case.config()) if case.method != FROZEN else None
+            told = None
+            if case.method != FROZEN:
+                counted = estimate(task, shapes, case.config())
+                told = Footprint(num_params=counted.pop("numbers"), **counted)  # type: ignore[arg-type]
             for size in sorted(set(chosen.packs)):
                 row: dict[str, Any] = {"case": case.label, "method": case.method, "length": length}
                 row |= {"batch_size": batch_size, "pack_size": size, "note": ""}
-                row["estimate_mb"] = pack_mb(told, size) if told else math.nan
+                row["estimate_mb"] = told.pack_mb(size) if told else math.nan
                 try:
                     model = model or build(task, device)
                     row |= measure(task, model, case, size, chosen.steps)
@@ -232,7 +235,7 @@ def surroundings(device: torch.device) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             driver = subprocess.run(command, capture_output=True, text=True).stdout.partition("\n")[0]
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"date": date, "device": name, "driver": driver, **provenance()}
+    return {"date": date, "device": name, "driver": driver, **vars(provenance())}
 
 
 def draw(table: pd.DataFrame, folder: Path, name: str) -> None:

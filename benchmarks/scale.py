@@ -24,15 +24,20 @@ from typing import Any
 import pandas as pd
 
 from study import config
-from study.coordination.coordinator import jobs_of
+from study.coordination.coordinator import train_jobs
+from study.launchers.cluster.batches import write_answer
 from study.launchers.slurm import Queue
-from study.planning.runs import Run, by_variant, plan_packs, plan_runs
+from study.planning.jobs import Trained, TrainJob, job_from_json
+from study.planning.packs import plan_packs
+from study.planning.profile import Footprint, Profile
+from study.planning.runs import Run, group_by_variant, plan_runs
 from study.storage import records
-from study.storage.files import to_json, write_atomically
+from study.storage.rows import Circumstances, HistoryRow, Identity, LayerRow, Outcome, RunRecord
+from study.storage.tables import collect
 
 PACK, POINTS, LAYERS = 50, 7, 18
 """Runs in a pack; evaluation points and layers per run, as in the sweep lr_grid."""
-PROFILE = {"unpackable": "", "pack_size": PACK, "step_seconds": {"50": 0.01}, "measure_seconds": 0.1}
+PROFILE = Profile("", False, PACK, {PACK: 0.01}, 0.1, activation_mb=0.0, footprint=Footprint(0, 0))
 
 
 class StandIn:
@@ -42,24 +47,31 @@ class StandIn:
         pass
 
     def map_array(self, _: Callable[..., Any], answers: list[str], jobs: list[Any]) -> list[SimpleNamespace]:
-        for answer, job in zip(answers, jobs, strict=True):
-            found = [record(Run(**run), job) for run in job["runs"]]
-            records.write(Path(job["folder"]), job["pack_id"], found)
-            write_atomically(Path(answer), to_json({"statuses": ["ok"] * len(found)}))
+        for answer_file, job_json in zip(answers, jobs, strict=True):
+            job = job_from_json(job_json)
+            assert isinstance(job, TrainJob)
+            records.write(Path(job.folder), job.pack_id, [record(run, job) for run in job.runs])
+            write_answer(Path(answer_file), Trained(("ok",) * len(job.runs)))
         return [SimpleNamespace(job_id="1_0")]
 
 
-def record(run: Run, job: dict[str, Any]) -> records.Record:
+def record(run: Run, job: TrainJob) -> RunRecord:
     """A record of the size of a real one."""
-    figures = ("valid", "valid_loss", "transform_distance", "weight_distance", "he_change")
-    numbers = {name: math.sqrt(i + run.seed + 2) for i, name in enumerate(figures)}
-    layer = {"side": "in", "he": 0.1, "relative_distance": 0.2, "duplicates": 0, **numbers}
-    more = {"status": "ok", "metric": "accuracy", "higher_is_better": True, "chance": 0.1, "test": 0.5}
-    return {
-        "row": {**run.columns(), **job["columns"], **numbers, **more, "pack_id": job["pack_id"]},
-        "history": [{"step": step, "train_loss": 1.0, **numbers} for step in range(POINTS)],
-        "layers": [{"layer": f"vit.layers.{i}.attention.q_proj", **layer} for i in range(LAYERS)],
-    }
+    valid, loss, transform, weight, energy = (math.sqrt(i + run.seed + 2) for i in range(5))
+    outcome = Outcome(
+        "ok", metric="accuracy", higher_is_better=True, chance=0.1, valid=valid, test=0.5,
+        transform_distance=transform, weight_distance=weight, he_change=energy,
+    )  # fmt: skip
+    return RunRecord(
+        Identity.of(run, job.sweep),
+        outcome,
+        Circumstances(job.pack_id, **vars(job.provenance)),
+        tuple(HistoryRow(step, 1.0, valid, loss, transform, weight, energy, 1.0) for step in range(POINTS)),
+        tuple(
+            LayerRow(f"vit.layers.{i}.q_proj", "in", transform, weight, 0.2, 0.1, energy, 0)
+            for i in range(LAYERS)
+        ),
+    )
 
 
 def measure(runs: int, folder: Path) -> dict[str, float]:
@@ -69,16 +81,16 @@ def measure(runs: int, folder: Path) -> dict[str, float]:
     settings = config.load("lr_grid", [f"seeds={seeds}", f"lr={rates}", "launcher=slurm"])
     clock = [time.perf_counter()]
     planned = plan_runs(settings)
-    sizes = {variant: PACK for variant in by_variant(planned)}
+    sizes = {variant: PACK for variant in group_by_variant(planned)}
     packs = plan_packs(planned, sizes)
     clock.append(time.perf_counter())
-    jobs = jobs_of(folder, settings, packs, {variant: PROFILE for variant in sizes})
-    with Queue(settings.launcher, folder, executor=StandIn) as queue:
+    jobs = train_jobs(folder, settings, packs, {variant: PROFILE for variant in sizes})
+    with Queue(settings.launcher, folder, make_executor=StandIn) as queue:
         answered = sum(1 for _ in queue.do(jobs))
     clock.append(time.perf_counter())
     done = len(records.statuses(folder))
     clock.append(time.perf_counter())
-    tables = records.collect(folder, [run.run_id for run in planned])
+    tables = collect(folder, [run.run_id for run in planned])
     clock.append(time.perf_counter())
     assert answered == len(packs) and done == len(tables["runs"]) == runs
     files = [path for path in folder.rglob("*") if path.is_file()]

@@ -19,13 +19,16 @@ import yaml
 
 from study import config, methods
 from study.cli import commands
-from study.coordination.coordinator import carry_out, describe, read_plan
+from study.coordination.coordinator import run_study
+from study.coordination.describe import format_plan
+from study.coordination.plan_file import read_plan
 from study.errors import UsageError, nearest
 from study.methods import external
 from study.planning.runs import Run, digest, plan_runs
 from study.settings import SweepSettings
 from study.storage import records
 from study.storage.files import write_atomically
+from study.storage.rows import RunRecord
 
 HELP = """\
 usage: python -m study.compare METHOD [METHOD ...] [key=value ...]
@@ -204,7 +207,7 @@ def compare(arguments: list[str], command: str) -> int:
     if len({run.run_id for run in runs}) < len(runs):
         raise UsageError("two of the methods are the same, options included; nothing to compare")
     if settings.dry_run:
-        print(describe(settings, runs))
+        print(format_plan(settings, runs))
         return 0
 
     def prepare(folder: Path) -> None:
@@ -216,7 +219,7 @@ def compare(arguments: list[str], command: str) -> int:
         _write_description(folder, runs_by_label, labels, command)
         return draw_report(folder)
 
-    return carry_out(settings, runs, draw, prepare)
+    return run_study(settings, runs, draw, prepare)
 
 
 def _settings(each: Contender, sweep: str, overrides: list[str]) -> SweepSettings:
@@ -233,12 +236,12 @@ def _borrow(folder: Path, results: Path, wanted: set[str]) -> None:
     missing = wanted - records.statuses(folder).keys()
     for other in sorted({path.parent for path in results.rglob("records")} - {folder}):
         found = [
-            record
+            RunRecord.from_json(record)
             for record in records.read_all(other)
             if record["row"]["run_id"] in missing and record["row"]["status"] != "failed"
         ]
         if found:
-            ids = [record["row"]["run_id"] for record in found]
+            ids = [record.identity.run_id for record in found]
             records.write(folder, f"from-{digest([str(other), ids])}", found)
             missing -= set(ids)
             print(f"{len(ids)} runs are there already, in {other}", flush=True)
@@ -248,14 +251,16 @@ def _write_description(
     folder: Path, runs_by_label: dict[str, list[Run]], labels: list[str], command: str
 ) -> None:
     """compare.json: what the analysis needs to know beside the tables."""
-    profiles = (read_plan(folder) or {}).get("profiles", {})
+    plan = read_plan(folder)
+    profiles = plan.profiles if plan else {}
     costs = {}
     for label, runs in runs_by_label.items():
-        profile = profiles.get(runs[0].variant, {})
+        profile = profiles.get(runs[0].variant)
+        stored_bytes = 4 * profile.footprint.num_params if profile else 0
         costs[label] = {
-            "saved_mb": profile.get("saved_mb") or None,
-            "adapter_bytes": _adapter_bytes(folder, runs) or 4 * profile.get("numbers", 0) or None,
-            "unpackable": profile.get("unpackable", ""),
+            "saved_mb": (profile.activation_mb if profile else 0) or None,
+            "adapter_bytes": _adapter_bytes(folder, runs) or stored_bytes or None,
+            "unpackable": profile.unpackable if profile else "",
         }
     description = {
         "baseline": labels[0],

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.cli import commands
 from study.errors import UsageError, nearest
-from study.storage import adapters, records
+from study.storage import adapters, tables
 from study.storage.files import write_atomically
 from study.storage.lock import locked
 
@@ -215,7 +215,7 @@ def candidates(folder: Path) -> list[Candidate]:
     import pandas as pd
 
     table = folder / "runs.parquet"
-    if table in records.damaged_tables(folder):
+    if table in tables.damaged_tables(folder):
         raise UsageError(f"{table} is damaged; the sweep's command makes it anew")
     kept = [
         Candidate(

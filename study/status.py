@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from study import launchers
 from study.cli import commands
-from study.coordination.coordinator import read_plan
+from study.coordination.plan_file import Plan, PlannedPack, read_plan
 from study.errors import UsageError, nearest
-from study.launchers import squeue
-from study.launchers.slurm import Queue, batch_name, key_of
-from study.planning.runs import digest, makespan
+from study.launchers import JobState
+from study.planning.costs import makespan
+from study.planning.jobs import train_key
 from study.storage import checkpoints, lock, records
+from study.storage.checkpoints import Progress
 
 HELP = """\
 usage: python -m study.status NAME [results=FOLDER]
@@ -59,96 +61,66 @@ def status(folder: Path) -> str:
     """
     plan = read_plan(folder)
     assert plan is not None
-    done = records.statuses(folder)
-    left = [
-        _Pack(missing, title, seconds * len(missing) / len(pack))
-        for pack, title, seconds in zip(plan["packs"], plan["titles"], plan["seconds"], strict=True)
-        if (missing := [run_id for run_id in pack if run_id not in done])
-    ]
-    begun = checkpoints.packs(folder)
-    tasks, slurm_words = _slurm_tasks(folder, {pack.key for pack in left})
+    statuses = records.statuses(folder)
+    left = [unfinished for pack in plan.packs if (unfinished := pack.without(statuses))]
+    begun = checkpoints.unfinished_packs(folder)
+    keys = {pack: train_key(pack.pack_id) for pack in left}
+    sighting = launchers.watch_all(plan.settings.launcher, folder, set(keys.values()))
     holder = lock.holder(folder)
-    running = [
-        pack
-        for pack in left
-        if (tasks[pack.key].state == "RUNNING" if pack.key in tasks else holder and pack.pack_id in begun)
-    ]
+
+    def is_running(pack: PlannedPack) -> bool:
+        if job := sighting.jobs.get(keys[pack]):
+            return job.running
+        return bool(holder) and pack.pack_id in begun
+
+    running = [pack for pack in left if is_running(pack)]
+    steps = plan.settings.task.steps
     return "\n".join(
         [
-            f"{folder}: {_counts(plan, done, running, left)}",
-            f"  {f'worked on by {holder}' if holder else _NOBODY if left else 'complete'}",
-            *slurm_words,
-            *_again(begun),
-            *(_line(pack, begun, tasks, plan["settings"]["task"]["steps"]) for pack in running),
+            f"{folder}: {_counts(plan, statuses, running, left)}",
+            f"  {f'worked on by {holder}' if holder else NOBODY if left else 'complete'}",
+            *(f"  {remark}" for remark in sighting.remarks),
+            *_begun_again(begun),
+            *(_line(pack, begun.get(pack.pack_id), sighting.jobs.get(keys[pack]), steps) for pack in running),
             *_time_left(left, plan),
         ]
     )
 
 
-class _Pack:
-    """What is left of one pack of the plan."""
-
-    def __init__(self, run_ids: list[str], title: str, seconds: float) -> None:
-        self.runs, self.title, self.seconds = len(run_ids), title, seconds
-        self.pack_id = digest(run_ids)
-        self.key = key_of({"kind": "train", "pack_id": self.pack_id})
+NOBODY = "no coordinator: the sweep's command attaches or goes on"
 
 
-def _counts(plan: dict[str, Any], done: dict[str, str], running: list[_Pack], left: list[_Pack]) -> str:
-    planned = {run_id for pack in plan["packs"] for run_id in pack}
-    statuses = Counter(status for run_id, status in done.items() if run_id in planned)
-    now = sum(pack.runs for pack in running)
-    waiting = sum(pack.runs for pack in left) - now
-    ended = ", ".join(f"{statuses[name]} {name}" for name in ("ok", "diverged", "failed"))
-    return f"{statuses.total()} of {len(planned)} runs done: {ended}; {now} running, {waiting} waiting"
+def _counts(
+    plan: Plan, statuses: Mapping[str, str], running: list[PlannedPack], left: list[PlannedPack]
+) -> str:
+    planned = plan.run_ids
+    counts = Counter(status for run_id, status in statuses.items() if run_id in planned)
+    now = sum(len(pack.run_ids) for pack in running)
+    waiting = sum(len(pack.run_ids) for pack in left) - now
+    ended = ", ".join(f"{counts[name]} {name}" for name in ("ok", "diverged", "failed"))
+    return f"{counts.total()} of {len(planned)} runs done: {ended}; {now} running, {waiting} waiting"
 
 
-_NOBODY = "no coordinator: the sweep's command attaches or goes on"
+def _begun_again(begun: Mapping[str, Progress]) -> list[str]:
+    again = [progress.attempts for progress in begun.values() if progress.attempts > 1]
+    if not again:
+        return []
+    return [f"  requeued or begun again: {len(again)} packs, {sum(again) - len(again)} times"]
 
 
-def _slurm_tasks(folder: Path, wanted: set[str]) -> tuple[dict[str, squeue.Task], list[str]]:
-    """Living tasks by the key of their job, and what there is to say of them and of those that were lost.
-
-    Args:
-        wanted: keys of the jobs whose packs are not done.
-    """
-    batches = Queue.batches_in(folder)
-    try:
-        listed = squeue.tasks([batch_name(batch) for batch in batches])
-    except squeue.SlurmAway as error:
-        return {}, [f"  Slurm: {error}"]
-    keys = {batch_name(batch): own for batch, own in batches.items()}
-    by_key = [(keys[task.name][task.index], task) for task in listed]
-    tasks = {key: task for key, task in by_key if task.live}
-    lost = {key: task for key, task in by_key if key in wanted - tasks.keys()}
-    words = [f"  held: {task.job_id} {task.held}" for task in tasks.values() if task.held]
-    words += [f"  lost: {task.job_id} {squeue.cause(task, task.job_id)}" for task in lost.values()]
-    if tasks:
-        states = Counter(task.state.lower() for task in tasks.values())
-        words.insert(0, f"  Slurm tasks: {', '.join(f'{n} {state}' for state, n in states.items())}")
-    return tasks, words
-
-
-def _again(begun: dict[str, tuple[int, int]]) -> list[str]:
-    again = [attempts for attempts, _ in begun.values() if attempts > 1]
-    return (
-        [f"  requeued or begun again: {len(again)} packs, {sum(again) - len(again)} times"] if again else []
-    )
-
-
-def _line(pack: _Pack, begun: dict[str, tuple[int, int]], tasks: dict[str, squeue.Task], steps: int) -> str:
-    attempts, step = begun.get(pack.pack_id, (1, 0))
-    task = tasks.get(pack.key)
-    where = f"{task.job_id} on {task.node}, {task.left} left: " if task else ""
+def _line(pack: PlannedPack, progress: Progress | None, job: JobState | None, steps: int) -> str:
+    attempts, step = progress or (1, 0)
+    where = f"{job.where}: " if job else ""
     at = f", at step {step} or later of {steps}" if step else ""
-    return f"  {where}{pack.title}, {pack.runs} runs{at}{f', attempt {attempts}' if attempts > 1 else ''}"
+    again = f", attempt {attempts}" if attempts > 1 else ""
+    return f"  {where}{pack.title}, {len(pack.run_ids)} runs{at}{again}"
 
 
-def _time_left(left: list[_Pack], plan: dict[str, Any]) -> list[str]:
+def _time_left(left: list[PlannedPack], plan: Plan) -> list[str]:
     if not left:
         return []
-    seconds = makespan([pack.seconds for pack in left], plan["workers"])
-    return [f"  about {seconds:.0f} s of training left on {plan['workers']} workers"]
+    seconds = makespan([pack.seconds for pack in left], plan.workers)
+    return [f"  about {seconds:.0f} s of training left on {plan.workers} workers"]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from study import config, methods, tasks
 from study.cli import commands
-from study.coordination.coordinator import carry_out, describe
+from study.coordination.coordinator import run_study
+from study.coordination.describe import format_plan
 from study.planning.runs import plan_runs
 
 HELP = """\
@@ -56,13 +57,13 @@ def main(arguments: list[str]) -> int:
 
 
 def sweep(arguments: list[str]) -> int:
-    """Carries out the sweep; returns the command's exit code. Raises as `carry_out` does."""
+    """Carries out the sweep; returns the command's exit code. Raises as `run_study` does."""
     settings = config.load(arguments[0], arguments[1:])
     runs = plan_runs(settings)
     if settings.dry_run:
-        print(describe(settings, runs))
+        print(format_plan(settings, runs))
         return 0
-    return carry_out(settings, runs, _draw)
+    return run_study(settings, runs, _draw)
 
 
 def _draw(folder: Path) -> Path:

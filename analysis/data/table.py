@@ -16,7 +16,7 @@ import pandas as pd
 
 from study.errors import UsageError, first_line
 from study.storage import schema
-from study.storage.records import damaged_tables
+from study.storage.tables import damaged_tables
 
 METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 

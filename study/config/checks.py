@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import launchers
 from study.errors import UsageError, nearest
 from study.settings import SAVE_ADAPTERS
 
@@ -74,7 +75,6 @@ def check(s: SweepSettings) -> None:
     choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "task.precision": (s.task.precision, ("float32", "bfloat16")),
         "launcher.device": (s.launcher.device, (None, "cpu", "cuda")),
-        "launcher.name": (s.launcher.name, ("local", "slurm")),
         "retry": (s.retry, (None, "failed")),
         "save_adapters": (s.save_adapters, SAVE_ADAPTERS),
     }
@@ -94,21 +94,11 @@ def check_sources(s: SweepSettings) -> None:
             _check_source(f"task.{key}", str(value))
 
 
-SLURM_ONLY = (
-    "partition", "account", "qos", "constraint", "exclude", "gpus_per_node", "mem_gb", "setup",
-    "additional_parameters",
-)  # fmt: skip
-
-
 def _check_launcher(s: SweepSettings) -> None:
-    if s.launcher.name == "local":
-        for key in SLURM_ONLY:
-            if getattr(s.launcher, key) not in (None, [], {}):
-                raise UsageError(f"launcher.{key} is for Slurm; give launcher=slurm as well")
-        if s.detach:
-            raise UsageError("detach=true needs launcher=slurm: local workers end with this command")
-    elif s.launcher.workers is not None:
-        raise UsageError("launcher.workers is for launcher=local; use launcher.array_parallelism")
+    launcher = launchers.load(s.launcher)
+    launcher.validate()
+    if s.detach and not launcher.can_detach:
+        raise UsageError("detach=true needs launcher=slurm: local workers end with this command")
 
 
 def _check_source(key: str, value: str) -> None:

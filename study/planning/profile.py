@@ -34,7 +34,7 @@ class Footprint:
         return runs * self.num_params * BYTES_PER_NUMBER / 2**20
 
     def pack_mb(self, runs: int) -> float:
-        """All that a pack of so many runs needs at most: weights, adapters, optimizer, and (mostly) activations.
+        """All that a pack of so many runs needs at most: weights, adapters, optimizer, activations.
 
         Raises:
             ValueError: if memory was never counted.

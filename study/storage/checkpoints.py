@@ -15,9 +15,9 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from study.storage.files import from_json, sealed, set_aside, to_json, unseal, write_atomically
+from study.storage.files import from_json, quarantine, sealed, to_json, unseal, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,13 +36,20 @@ class Superseded(Exception):
     """A later attempt has the pack, or it is done: nothing of this one's is needed any more."""
 
 
-def packs(folder: Path) -> dict[str, tuple[int, int]]:
-    """Of every unfinished pack: how often it was begun, and the step of its last checkpoint."""
-    found = {}
+class Progress(NamedTuple):
+    """How far an unfinished pack has come: how often it was begun, and the step of its last checkpoint."""
+
+    attempts: int
+    step: int
+
+
+def unfinished_packs(folder: Path) -> dict[str, Progress]:
+    """The packs that were begun and have no records yet, by pack_id."""
+    progress = {}
     for pack in (folder / "checkpoints").glob("*/"):
         steps = [int(path.name.split("-")[0]) for path in pack.glob("*.checkpoint")]
-        found[pack.name] = (len(list(pack.glob("attempt-*"))), max(steps, default=0))
-    return found
+        progress[pack.name] = Progress(len(list(pack.glob("attempt-*"))), max(steps, default=0))
+    return progress
 
 
 class Attempt:
@@ -85,7 +92,7 @@ class Attempt:
                     return load(body), from_json(_metadata(body))
                 except (SafetensorError, KeyError, ValueError):
                     pass  # whole, but not ours
-            set_aside(path, "Going on from the one before.")
+            quarantine(path, "Going on from the one before.")
         return None
 
     def keep(self, step: int, state: Callable[[], State]) -> None:

@@ -61,7 +61,7 @@ def unseal(path: Path) -> bytes | None:
     return body if hashlib.sha256(body).hexdigest().encode() == digest else None
 
 
-def set_aside(path: Path, consequence: str) -> None:
+def quarantine(path: Path, consequence: str) -> None:
     """Renames a damaged file, so that it is out of the way but can be looked at, and says so."""
     aside = path.with_name(f"{path.name}.damaged")
     path.rename(aside)

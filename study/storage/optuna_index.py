@@ -5,7 +5,6 @@ It is an index: written anew from records as a whole, by the coordinator alone.
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,4 +78,6 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    import pandas as pd
+
+    return not isinstance(value, list) and bool(pd.isna(value))

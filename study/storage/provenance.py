@@ -6,14 +6,14 @@ import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
-from typing import Any
 
 from study.paths import PACKAGE
+from study.planning.jobs import Provenance
 
 
 @cache
-def provenance() -> dict[str, Any]:
-    """The columns `versions`, `git_sha` and `git_dirty` of a run."""
+def provenance() -> Provenance:
+    """Of what runs now."""
     packages = {
         "study": "ether-study",
         "torch": "torch",
@@ -21,11 +21,11 @@ def provenance() -> dict[str, Any]:
         "peft": "peft",
     }
     versions = [f"{name} {version(package)}" for name, package in packages.items()]
-    return {
-        "versions": ", ".join([*versions, f"python {platform.python_version()}"]),
-        "git_sha": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-    }
+    return Provenance(
+        versions=", ".join([*versions, f"python {platform.python_version()}"]),
+        git_sha=_git("rev-parse", "HEAD"),
+        git_dirty=bool(_git("status", "--porcelain", "--untracked-files=no")),
+    )
 
 
 def _git(*arguments: str) -> str:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
+
+from study.planning.runs import Run
 
 RECORD_VERSION = 3
+
+Row = TypeVar("Row", bound="Identity | Outcome | Circumstances | HistoryRow | LayerRow")
 
 
 def column(meaning: str, since: int = 1, varies: bool = False, **default: Any) -> Any:
@@ -42,6 +48,11 @@ class Identity:
     seed: int = column("seeds initialisation and data order")
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def of(cls, run: Run, sweep: str) -> Identity:
+        task = run.task
+        return cls(run.run_id, sweep, task.name, task.scale, run.method, run.lr, run.seed, run.settings())
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,7 +66,9 @@ class Outcome:
     chance: float = column("primary metric of a guess", default=math.nan)
     base_valid: float = column("primary metric of the untouched base model on validation", default=math.nan)
     base_test: float = column("primary metric of the untouched base model on test", default=math.nan)
-    valid: float = column("primary metric on validation at the end; chance where not finite", default=math.nan)
+    valid: float = column(
+        "primary metric on validation at the end; chance where not finite", default=math.nan
+    )
     test: float = column("primary metric on test at the end; chance where not finite", default=math.nan)
     loss_first: float = column("validation loss at step 0 (nan where not finite)", default=math.nan)
     loss_last: float = column("validation loss at the end (nan where not finite)", default=math.nan)
@@ -146,9 +159,40 @@ class RunRecord:
         return known | dict(settings)
 
     def to_json(self) -> dict[str, Any]:
-        """The form in a record's file; what reads it, turns it into tables by columns (`records.tables`)."""
+        """The form in a record's file; `study.storage.tables` makes columns of it as it is."""
         return {
             "row": self.row(),
             "history": [vars(row) for row in self.history],
             "layers": [vars(row) for row in self.layers],
         }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RunRecord:
+        """Reads what any version wrote; what a version did not write yet is as its column says, or empty."""
+        row = content["row"]
+        settings = {key: value for key, value in row.items() if key.startswith(("method.", "task."))}
+        return cls(
+            dataclasses.replace(_filled(Identity, row), settings=settings),
+            _filled(Outcome, row),
+            _filled(Circumstances, row),
+            tuple(_filled(HistoryRow, point) for point in content["history"]),
+            tuple(_filled(LayerRow, layer) for layer in content["layers"]),
+        )
+
+
+_EMPTY: dict[Any, Any] = {str: "", bool: False, int: 0, float: math.nan}
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Every column of a kind of row, with what stands in it where nothing was written."""
+    types = typing.get_type_hints(kind)
+    return {
+        field.name: _EMPTY[types[field.name]] if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(kind)
+        if "meaning" in field.metadata
+    }
+
+
+def _filled(kind: type[Row], content: Mapping[str, Any]) -> Row:
+    return kind(**{name: content.get(name, default) for name, default in _defaults(kind).items()})

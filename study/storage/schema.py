@@ -1,8 +1,8 @@
 """The tables of a study: every column, its type and its meaning.
 
 Records are gathered into three tables, `results/<name>/runs.parquet`, `history.parquet` and `layers.parquet`,
-and analysis reads those and nothing else, so column names are an interface: add, never rename. The columns are
-the fields of `study.storage.rows`.
+and analysis reads those and nothing else, so column names are an interface: add, never rename. The columns
+are the fields of `study.storage.rows`.
 
 Beside them, `runs` has one `method.<name>.<option>` column per method option (empty for the other methods'
 runs) and one `task.<setting>` column per task setting.

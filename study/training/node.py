@@ -12,37 +12,48 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.storage.files import to_json, write_atomically
+from study.launchers.cluster.batches import write_answer
+from study.planning.jobs import Job, TrainJob, job_from_json
+from study.storage.checkpoints import Stopped, Superseded, unfinished_packs
 
 
-def run(answer_file: str, job: dict[str, Any]) -> None:
-    """Does the job and writes its answer; submitit calls it."""
+def run(answer_file: str, job_json: Mapping[str, Any]) -> None:
+    """Does the job, which is as `job_to_json` writes it, and writes its answer."""
     import torch
 
-    from study.storage.checkpoints import Stopped, Superseded, packs
     from study.training.worker import Worker, device
 
+    job = job_from_json(job_json)
     deadline = Deadline()
     for number in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, deadline.signalled)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     worker = Worker(device(), deadline.passed)
-    begun_at = packs(Path(job["folder"])).get(job["pack_id"], (0, 0))[1] if job["kind"] == "train" else 0
+    begun_at = _step_of(job)
     try:
-        answer = getattr(worker, job["kind"])(job)
+        answer = worker.do(job)
     except Stopped:
         if deadline.terminated:
             sys.exit(128 + signal.SIGTERM)
-        if packs(Path(job["folder"]))[job["pack_id"]][1] <= begun_at:
+        if _step_of(job) <= begun_at:
             raise RuntimeError("the time limit is too short for a single step; raise timeout_min") from None
         requeue()
     except Superseded:  # the answer is the later attempt's
         print("a later attempt has this pack", flush=True)
         return
-    write_atomically(Path(answer_file), to_json(answer))
+    write_answer(Path(answer_file), answer)
+
+
+def _step_of(job: Job) -> int:
+    """The step of the last checkpoint of the job's pack; 0 if there is none."""
+    if not isinstance(job, TrainJob):
+        return 0
+    progress = unfinished_packs(Path(job.folder)).get(job.pack_id)
+    return progress.step if progress else 0
 
 
 class Deadline:

@@ -15,7 +15,8 @@ from peft import PeftConfig
 from torch import Tensor, nn
 
 from study.errors import first_line
-from study.planning.runs import fitting
+from study.planning.costs import sizes_that_fit
+from study.planning.profile import Footprint
 from study.tasks import Task
 from study.training.memory import footprint
 from study.training.packing import Pack
@@ -181,7 +182,7 @@ def profile(
     whole, reason = mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
     needs = footprint(task, model, config, whole)
     sizes = [1] if whole is None else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
-    sizes = fitting(sizes, {"numbers": numbers, **needs}, memory_gb)
+    sizes = sizes_that_fit(sizes, Footprint(parameters, numbers, **needs), memory_gb)
     seconds: dict[int, float] = {}
     for size in sizes:
         hyperparameters = [Hyperparameters(lr=1e-3, seed=run // 9) for run in range(size)]

@@ -1,9 +1,8 @@
 """One worker: does jobs, leaves records. As a process of its own, it takes jobs as JSON lines on stdin.
 
-Jobs are `profile` (measure a method on a task), `estimate` (its memory alone), `train` (a pack of runs)
-and `fetch` (load model and data once, so that they are in the cache). Answers go to the file descriptor
-given as the only argument, so that nothing a library prints can disturb them. When stdin closes, because
-the coordinator ended or was killed, the process ends at once; on SIGTERM it saves what it trains first.
+Answers go to the file descriptor given as the only argument, so that nothing a library prints can disturb
+them. When stdin closes, because the coordinator ended or was killed, the process ends at once; on SIGTERM it
+saves what it trains first.
 """
 
 from __future__ import annotations
@@ -18,28 +17,50 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from peft import PeftConfig
 from torch import nn
 
 from study import methods, tasks
 from study.errors import UsageError, first_line
-from study.launchers.local import halves
-from study.planning.runs import PER_RUN, Run, digest
+from study.planning.jobs import (
+    Answer,
+    CannotStore,
+    Estimated,
+    EstimateJob,
+    Fetched,
+    FetchJob,
+    Job,
+    Probed,
+    ProbeJob,
+    Refused,
+    Trained,
+    TrainJob,
+    answer_to_json,
+    job_from_json,
+)
+from study.planning.profile import Footprint, Profile
+from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, records
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
+from study.storage.rows import Circumstances, HistoryRow, Identity, LayerRow, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
 from study.training.memory import estimate
-from study.training.packing import Pack as Packed
 from study.training.passes import base_model, evaluate
 from study.training.probe import is_out_of_memory, profile
 from study.training.train import Hyperparameters, train
 
-Base = tuple[Task, nn.Module, dict[str, float]]
-"""A task, its base model on the device, and that model's scores per split."""
+
+class Base(NamedTuple):
+    """What runs start from: a task, its base model on the device, and that model's scores per split."""
+
+    task: Task
+    model: nn.Module
+    scores: dict[str, float]
 
 
 class Worker:
@@ -53,117 +74,93 @@ class Worker:
         self.device, self.stop = device, stop
         self._loaded: tuple[str, Base] | None = None
 
-    def base(self, run: Run) -> Base:
+    def do(self, job: Job) -> Answer:
+        """Does a job of any kind.
+
+        Raises:
+            Stopped: when asked to stop while training, after saving.
+            Superseded: when a later attempt has the pack.
+        """
+        match job:
+            case TrainJob():
+                return self._train(job)
+            case ProbeJob():
+                return self._probe(job)
+            case EstimateJob():
+                return self._estimate(job)
+            case FetchJob():
+                return self._fetch(job)
+
+    def _base(self, run: Run) -> Base:
         """What the run starts from; the last one used is kept."""
-        key = digest({k: v for k, v in run.task.items() if k not in PER_RUN})
+        key = digest(canonical(run.task, leave_out=PER_RUN))
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
-            task = tasks.load(run.task_settings())
+            task = tasks.load(run.task)
             model = base_model(task, self.device)
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
-            self._loaded = (key, (task, model, scores))
+            self._loaded = (key, Base(task, model, scores))
         return self._loaded[1]
 
-    def config(self, run: Run, task: Task, model: nn.Module) -> Any:
-        head = list(task.head_modules) if task.settings.head_lr else None
-        return methods.config(run.method, run.options, target_modules(task, model), head)
-
-    def profile(self, job: dict[str, Any]) -> dict[str, Any]:
-        run = Run(**job["run"])
+    def _probe(self, job: ProbeJob) -> Probed | Refused:
+        run = job.run
         try:
-            task, model, _ = self.base(run)
-            config = self.config(run, task, model)
-            found = profile(task, model, config, job["runs"], job["pack_size"], job["memory_gb"])
-            return {"profile": found.as_dict()}
+            task, model, _ = self._base(run)
+            config = peft_config(run, task, model)
+            found = profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb)
+            return Probed(Profile.from_json(found.as_dict()))
         except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             self._loaded = None
             if is_out_of_memory(error):
-                size = job["pack_size"] or 1
-                return {"refused": f"method {run.method}: out of memory with {size} runs in a pack"}
+                size = job.pack_size or 1
+                return Refused(f"method {run.method}: out of memory with {size} runs in a pack")
             if isinstance(error, RuntimeError | MemoryError):
                 raise
-            where = "" if isinstance(error, UsageError) else f"method {run.method}: "
-            return {"refused": where + first_line(error)}
+            return _refused(run, error)
 
-    def estimate(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Memory from shapes alone: no weights are loaded."""
-        run = Run(**job["run"])
+    def _estimate(self, job: EstimateJob) -> Estimated | Refused:
+        run = job.run
         try:
-            task = tasks.load(run.task_settings())
+            task = tasks.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
-            return {"profile": estimate(task, model, self.config(run, task, model))}
+            counted = estimate(task, model, peft_config(run, task, model))
+            return Estimated(Footprint(num_params=counted.pop("numbers"), **counted))  # type: ignore[arg-type]
         except (UsageError, ValueError, TypeError) as error:
-            where = "" if isinstance(error, UsageError) else f"method {run.method}: "
-            return {"refused": where + first_line(error)}
+            return _refused(run, error)
 
-    def fetch(self, job: dict[str, Any]) -> dict[str, Any]:
+    def _fetch(self, job: FetchJob) -> Fetched | Refused:
         try:
-            tasks.load(Run(**job["run"]).task_settings()).model()
+            tasks.load(job.run.task).model()
         except UsageError as error:
-            return {"refused": str(error)}
-        return {}
+            return Refused(str(error))
+        return Fetched()
 
-    def train(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Trains a pack and writes its records; answers with their statuses.
+    def _train(self, job: TrainJob) -> Trained | CannotStore:
+        """Trains a pack and writes its records.
 
         A pack that does not fit in memory is cut in two, and so are its halves; each leaves its own records.
-
-        Raises:
-            Stopped: when asked to stop, after saving.
-            Superseded: when a later attempt has the pack.
         """
-        runs, folder = [Run(**run) for run in job["runs"]], Path(job["folder"])
-        if found := records.read_statuses(folder, job["pack_id"]):
-            return {"statuses": found}  # another attempt finished it
+        folder, pack_id = Path(job.folder), job.pack_id
+        if statuses := records.read_statuses(folder, pack_id):
+            return Trained(tuple(statuses))  # another attempt finished it
         try:
-            attempt = Attempt(folder, job["pack_id"], job["checkpoint_s"], self.stop)
-            outcome = self._records(runs, job, attempt)
-            if outcome is None:
+            attempt = Attempt(folder, pack_id, job.checkpoint_s, self.stop)
+            pack_records = self._pack_records(job, attempt)
+            if pack_records is None:
                 attempt.close()
-                answers = [self.train(half) for half in halves(job, again=True)]
-                failed = next((answer for answer in answers if "error" in answer), None)
-                return failed or {"statuses": [s for answer in answers for s in answer["statuses"]]}
-            if not records.write(folder, job["pack_id"], outcome):
+                return _joined([self._train(half) for half in job.split(again=True)])
+            if not records.write(folder, pack_id, pack_records):
                 print("the records of another attempt were there first", flush=True)
             attempt.close()
         except CannotWrite as error:
-            return {"error": str(error)}
-        return {"statuses": records.read_statuses(folder, job["pack_id"])}
+            return CannotStore(str(error))
+        return Trained(tuple(records.read_statuses(folder, pack_id)))
 
-    def _records(self, runs: list[Run], job: dict[str, Any], attempt: Attempt) -> list[records.Record] | None:
-        """What the runs leave; None if they are to be tried again in halves."""
-        shared = job["columns"] | {
-            "pack_id": job["pack_id"],
-            "attempt": attempt.number,
-            "halved": job.get("halved", False),
-            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
-        }
+    def _pack_records(self, job: TrainJob, attempt: Attempt) -> list[RunRecord] | None:
+        """What the runs leave, also where they fail; None if they are to be tried again in halves."""
         try:
-            task, model, scores = self.base(runs[0])
-            hyperparameters = [
-                Hyperparameters(r.lr, r.seed, r.task["weight_decay"], r.task["noise"]) for r in runs
-            ]
-            config = self.config(runs[0], task, model)
-
-            def keep(pack: Packed) -> None:
-                if job["save_adapters"]:
-                    for index, run in enumerate(runs):
-                        adapters.save(pack, index, adapters.folder_of(Path(job["folder"]), run.run_id))
-
-            if self.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            outcomes = train(task, model, config, hyperparameters, scores, attempt, keep, job["whole"])
-            if self.device.type == "cuda":
-                shared["memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
-            return [
-                {
-                    "row": {**run.columns(), **outcome.row, **shared},
-                    "history": outcome.history,
-                    "layers": outcome.layers,
-                }
-                for run, outcome in zip(runs, outcomes, strict=True)
-            ]
+            return self._trained_records(job, attempt)
         except (Stopped, Superseded, CannotWrite):
             self._loaded = None  # the attempt ended between a step and the next
             raise
@@ -176,11 +173,61 @@ class Worker:
             gc.collect()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            reason = f"out of memory in a pack of {len(runs)} ({reason})"
-            if halves(job, again=True):
+            reason = f"out of memory in a pack of {len(job.runs)} ({reason})"
+            if job.split(again=True):
                 print(reason, flush=True)
                 return None
-        return [records.failed({**run.columns(), **shared}, reason) for run in runs]
+        circumstances, outcome = self._circumstances(job, attempt), Outcome(status="failed", reason=reason)
+        return [RunRecord(Identity.of(run, job.sweep), outcome, circumstances) for run in job.runs]
+
+    def _trained_records(self, job: TrainJob, attempt: Attempt) -> list[RunRecord]:
+        task, model, scores = self._base(job.runs[0])
+        config = peft_config(job.runs[0], task, model)
+        hyperparameters = [
+            Hyperparameters(run.lr, run.seed, run.task.weight_decay, run.task.noise) for run in job.runs
+        ]
+
+        def keep(pack: Any) -> None:
+            if job.save_adapters:
+                for index, run in enumerate(job.runs):
+                    adapters.save(pack, index, adapters.folder_of(Path(job.folder), run.run_id))
+
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        outcomes = train(task, model, config, hyperparameters, scores, attempt, keep, job.whole_model)
+        circumstances = self._circumstances(job, attempt)
+        return [
+            RunRecord(
+                Identity.of(run, job.sweep),
+                Outcome(**outcome.row),
+                circumstances,
+                tuple(HistoryRow(**point) for point in outcome.history),
+                tuple(LayerRow(**layer) for layer in outcome.layers),
+            )
+            for run, outcome in zip(job.runs, outcomes, strict=True)
+        ]
+
+    def _circumstances(self, job: TrainJob, attempt: Attempt) -> Circumstances:
+        on_gpu = self.device.type == "cuda"
+        return Circumstances(
+            pack_id=job.pack_id,
+            attempt=attempt.number,
+            halved=job.halved,
+            memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else float("nan"),
+            device=torch.cuda.get_device_name() if on_gpu else "cpu",
+            **vars(job.provenance),
+        )
+
+
+def peft_config(run: Run, task: Task, model: nn.Module) -> PeftConfig:
+    """The run's method, aimed at the layers that the task's settings name.
+
+    Raises:
+        UsageError: if the model has none of those layers, or the method cannot be trained here.
+        ValueError, TypeError: from the method, if an option or its value is wrong.
+    """
+    head = list(task.head_modules) if task.settings.head_lr else None
+    return methods.config(run.method, dict(run.options), target_modules(task, model), head)
 
 
 def target_modules(task: Task, model: nn.Module) -> list[str]:
@@ -191,9 +238,9 @@ def target_modules(task: Task, model: nn.Module) -> list[str]:
     """
     layers = block_layers(model)
     named = task.settings.target_modules
-    ends = [name for name, _ in model.named_modules()]
+    module_names = [name for name, _ in model.named_modules()]
     for name in named:
-        if not any(end == name or end.endswith(f".{name}") for end in ends):
+        if not any(module == name or module.endswith(f".{name}") for module in module_names):
             model_name = task.settings.model
             raise UsageError(
                 f"task.target_modules: {model_name} has no layer {name}; its blocks have: {', '.join(layers)}"
@@ -201,13 +248,35 @@ def target_modules(task: Task, model: nn.Module) -> list[str]:
     return named or layers
 
 
-def _jobs() -> queue.Queue[dict[str, Any]]:
+def _refused(run: Run, error: Exception) -> Refused:
+    where = "" if isinstance(error, UsageError) else f"method {run.method}: "
+    return Refused(where + first_line(error))
+
+
+def _joined(answers: list[Trained | CannotStore]) -> Trained | CannotStore:
+    """One answer for the halves of a pack."""
+    statuses: list[str] = []
+    for answer in answers:
+        if isinstance(answer, CannotStore):
+            return answer
+        statuses += answer.statuses
+    return Trained(tuple(statuses))
+
+
+def device() -> torch.device:
+    return torch.device(os.environ.get("STUDY_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+# As a process ---------------------------------------------------------------------------------
+
+
+def _jobs() -> queue.Queue[Job]:
     """Jobs as they arrive; the process ends when no more can."""
-    arrived: queue.Queue[dict[str, Any]] = queue.Queue()
+    arrived: queue.Queue[Job] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
-            arrived.put(json.loads(line))
+            arrived.put(job_from_json(json.loads(line)))
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
@@ -230,18 +299,14 @@ def main() -> None:
     worker = Worker(device(), asked_to_stop.is_set)
     while True:
         job = arrived.get()
-        if job["kind"] == "train":
+        if isinstance(job, TrainJob):
             training.set()
         try:
-            answer = getattr(worker, job["kind"])(job)
+            answer = worker.do(job)
         except (Stopped, Superseded):
             os._exit(143)
         training.clear()
-        answers.write(json.dumps({"event": "done", **answer}) + "\n")
-
-
-def device() -> torch.device:
-    return torch.device(os.environ.get("STUDY_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+        answers.write(json.dumps(answer_to_json(answer)) + "\n")
 
 
 if __name__ == "__main__":

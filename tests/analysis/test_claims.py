@@ -17,7 +17,7 @@ from analysis.data.table import Study, label_runs
 from analysis.paper import claims
 from analysis.paper.claims import CLAIMS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Part, above, overall, within
 from analysis.statistics.paired import compare, comparison_table
-from study.storage.records import tables
+from study.storage.tables import tables
 
 
 def study(

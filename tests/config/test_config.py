@@ -17,7 +17,7 @@ import pytest
 from study import config
 from study.config.checks import check_sources
 from study.errors import UsageError
-from study.planning.runs import by_variant, plan_runs, variant_titles
+from study.planning.runs import group_by_variant, plan_runs, variant_titles
 from study.storage.schema import RECORD_VERSION
 from study.tasks.vtab import CHECKPOINT
 
@@ -233,7 +233,7 @@ def test_points_are_settings_that_belong_together(tmp_path: Path, monkeypatch: p
 
     def chosen(*overrides: str) -> list[tuple[Any, ...]]:
         runs = plan_runs(config.load("pairs", list(overrides)))
-        return [(r.method, r.lr, r.task["batch_size"], r.options.get("r"), r.seed) for r in runs]
+        return [(r.method, r.lr, r.task.batch_size, r.options.get("r"), r.seed) for r in runs]
 
     ether, lora = [("ether", 1e-2, 8, None), ("ether", 1e-3, 16, None)], [("lora", 5e-4, 16, 2)]
     assert chosen() == [(*point, seed) for point in ether + lora for seed in (0, 1)]
@@ -273,6 +273,6 @@ def test_a_study_on_another_task_has_a_name_of_its_own() -> None:
 
 def test_one_value_takes_the_place_of_a_list_of_the_sweeps_own() -> None:
     all_runs, own = (plan_runs(config.load("head_alone", given)) for given in ([], ["task.subset=topic"]))
-    assert own == [run for run in all_runs if run.task["subset"] == "topic"]
-    titles = list(variant_titles(by_variant(all_runs)).values())
+    assert own == [run for run in all_runs if run.task.subset == "topic"]
+    titles = list(variant_titles(group_by_variant(all_runs)).values())
     assert len(set(titles)) == 20 and titles[0].endswith(" task.subset=acceptability task.head_lr=0.0003")

@@ -30,9 +30,9 @@ from support.sweeps_under_test import (
     workers_of,
 )
 
-from study.storage import records
 from study.storage.checkpoints import Attempt
 from study.storage.files import unseal
+from study.storage.tables import damaged_tables
 
 pytestmark = pytest.mark.slow
 
@@ -250,7 +250,7 @@ def test_400_damages_are_noticed(undisturbed: Path, tmp_path: Path) -> None:
             _, facts = attempt.load() or ({}, {"step": None})
             noticed += facts["step"] == 1 and target.with_name(f"{target.name}.damaged").exists()
         elif target.suffix == ".parquet":
-            noticed += records.damaged_tables(study) == [target]
+            noticed += damaged_tables(study) == [target]
         else:
             noticed += unseal(target) is None
         target.write_bytes(whole)

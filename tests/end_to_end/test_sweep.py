@@ -11,10 +11,15 @@ import pytest
 from support.sweeps_under_test import SMALL, Command, same_tables, table
 
 from study import status
-from study.launchers import squeue
-from study.launchers.local import LauncherSettings, Pool
-from study.launchers.slurm import batch_name, key_of
+from study.launchers import Capacity
+from study.launchers.cluster import squeue
+from study.launchers.cluster.batches import batch_name
+from study.launchers.local import Pool
+from study.planning.jobs import Died, Provenance, TrainJob, train_key
 from study.planning.runs import digest
+from study.settings import LauncherSettings
+from study.storage import records
+from study.storage.rows import Circumstances, Outcome, RunRecord
 
 pytestmark = pytest.mark.slow
 
@@ -78,10 +83,11 @@ def test_running_again_does_only_what_is_missing(
 
 def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_path: Path) -> None:
     """Each worker answers what it was given, or its death is; never both, never neither."""
-    job = {"kind": "train", "runs": []}  # makes a worker fail outside its own error handling
-    with Pool(LauncherSettings(device="cpu"), 1, tmp_path) as pool:
+    # A pack without runs makes a worker fail outside its own error handling.
+    job = TrainJob(str(tmp_path), (), 0.0, False, 60.0, False, "lr_grid", Provenance("", "", False))
+    with Pool(LauncherSettings(device="cpu"), Capacity(1, 1), tmp_path) as pool:
         answers = list(pool.do([job]))
-    assert [answer["event"] for _, answer in answers] == ["died"]
+    assert [type(answer) for _, answer in answers] == [Died]
     assert len(list(tmp_path.glob("worker-0.log"))) == 1
 
 
@@ -92,13 +98,10 @@ def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(
     arguments = [*SMALL, "method=ether", "lr=1e-3", "seeds=1"]
     assert study_command("study.sweep", *arguments).returncode == 0
     (path,) = (tmp_path / "results/small/records").iterdir()
-    from study.storage import records
 
-    (record,) = records.read(path) or []
+    (record,) = (RunRecord.from_json(content) for content in records.read(path) or [])
     path.unlink()
-    failed = records.failed(
-        {k: record["row"][k] for k in ("run_id", "method", "lr", "seed", "task", "scale")}, "lost"
-    )
+    failed = RunRecord(record.identity, Outcome("failed", reason="lost"), Circumstances())
     records.write(tmp_path / "results/small", path.stem, [failed])
     again = study_command("study.sweep", *arguments)
     assert again.returncode == 1 and "1 failed" in again.stdout
@@ -128,7 +131,7 @@ def test_status_says_how_a_study_stands(
         (attempts / name).touch()
     batch = study / "slurm" / "ab" / "batch.json"
     batch.parent.mkdir(parents=True)
-    batch.write_text(json.dumps([key_of({"kind": "train", "pack_id": pack_id}) for pack_id in left[:3]]))
+    batch.write_text(json.dumps([train_key(pack_id) for pack_id in left[:3]]))
     states = [("RUNNING", "None"), ("PENDING", "JobHeldUser"), ("FAILED", "")]
     told = [
         squeue.Task(f"7_{i}", batch_name("ab"), i, state, reason, "gpu1", "0:30")

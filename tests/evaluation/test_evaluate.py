@@ -24,7 +24,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from study import evaluate, methods
 from study.planning.runs import Run
-from study.storage import records
+from study.settings import TaskSettings
+from study.storage import tables
+from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 
 WORDS = ["the", "sun", "moon", "sea", "bird", "fish", "red", "blue", "old", "runs", "swims", "sings", "never"]
 RANDOM = random.Random(0)
@@ -113,9 +115,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_study(folder: Path, llama: Path, runs: dict[str, float], precision: str = "float32") -> Path:
     """A study's folder with a run per method, its adapter trained by throwing dice of the size given."""
-    rows = []
+    made = []
     for index, (method, size) in enumerate(runs.items()):
-        task = {"name": "instruct", "scale": "paper", "model": str(llama), "precision": precision}
+        task = TaskSettings(
+            name="instruct", scale="paper", model=str(llama), data="d", steps=1, batch_size=1,
+            precision=precision,
+        )  # fmt: skip
         run = Run(task, method, OPTIONS.get(method, {}), lr=10.0**-index, seed=index)
         config = methods.config(method, OPTIONS.get(method, {}), ["q_proj", "v_proj"])
         model = get_peft_model(LlamaForCausalLM.from_pretrained(llama), config)
@@ -124,11 +129,11 @@ def make_study(folder: Path, llama: Path, runs: dict[str, float], precision: str
         for parameter in trained:
             parameter.data += size * torch.randn_like(parameter)
         model.save_pretrained(str(folder / "adapters" / run.run_id))
-        rows.append(run.columns() | {"status": "ok", "parameters": sum(p.numel() for p in trained)})
+        outcome = Outcome("ok", parameters=sum(p.numel() for p in trained))
+        made.append(RunRecord(Identity.of(run, "s"), outcome, Circumstances()))
     forgotten = Run(task, "oft", {}, lr=1.0, seed=0)  # a run whose adapter was not kept
-    rows.append(forgotten.columns() | {"status": "ok", "parameters": 1})
-    tables = records.tables([{"row": row, "history": [], "layers": []} for row in rows])
-    tables["runs"].to_parquet(folder / "runs.parquet")
+    made.append(RunRecord(Identity.of(forgotten, "s"), Outcome("ok", parameters=1), Circumstances()))
+    tables.tables([record.to_json() for record in made])["runs"].to_parquet(folder / "runs.parquet")
     return folder
 
 
@@ -251,7 +256,7 @@ def test_what_is_missing_is_named(
     (other / "benchmarks.csv").write_text("run_id,score\n,0.5\n")
     assert "benchmarks.csv has other columns than this command writes" in line(other)
     (other / "runs.parquet").write_bytes(b"half a table")
-    (other / records.SUMS).write_text(f"{'0' * 64}  runs.parquet\n")
+    (other / tables.SUMS).write_text(f"{'0' * 64}  runs.parquet\n")
     assert "runs.parquet is damaged" in line(other)
 
 

@@ -20,7 +20,8 @@ import torch
 from support.paths import ROOT
 
 from study import config
-from study.planning.runs import by_variant, plan_packs, plan_runs
+from study.planning.packs import plan_packs
+from study.planning.runs import group_by_variant, plan_runs
 from study.storage.schema import CIRCUMSTANCES
 
 FOLDER = Path(__file__).parent
@@ -72,7 +73,7 @@ def plans() -> dict[str, dict[str, Any]]:
     for command in COMMANDS:
         name, *overrides = command.split()
         runs = plan_runs(config.load(name, overrides))
-        packs = plan_packs(runs, dict.fromkeys(by_variant(runs), PACK_SIZE))
+        packs = plan_packs(runs, dict.fromkeys(group_by_variant(runs), PACK_SIZE))
         frozen[command] = {
             "runs": len(runs),
             "first": runs[0].run_id,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from golden import sweeps
 
-from study.coordination.coordinator import read_plan
+from study.coordination.plan_file import read_plan
 from study.storage import records, schema
+from study.storage.tables import tables as tables_of
 
 FOLDER = Path(__file__).parent
 PLANS = json.loads(sweeps.PLANS.read_text())
@@ -36,7 +37,8 @@ def test_the_reference_studies_are_what_their_commands_plan(path: Path) -> None:
     import pandas as pd
 
     plan = read_plan(path.parent)
-    planned = {run_id for pack in plan["packs"] for run_id in pack}
+    assert plan is not None
+    planned = plan.run_ids
     assert planned == set(pd.read_parquet(path.parent / "runs.parquet")["run_id"])
     commands = {
         "lr_grid": "lr_grid",
@@ -86,13 +88,14 @@ def test_records_and_plans_of_older_versions_are_read(version: str) -> None:
     assert records.statuses(folder) == dict(
         zip(frozen["runs"]["run_id"], frozen["runs"]["status"], strict=True)
     )
-    tables = records.tables(records.read_all(folder))
+    made = tables_of(records.read_all(folder))
     for name, columns in frozen.items():
-        table = tables[name].set_index("run_id").loc[list(dict.fromkeys(columns["run_id"]))].reset_index()
+        table = made[name].set_index("run_id").loc[list(dict.fromkeys(columns["run_id"]))].reset_index()
         plain = sweeps._plain(table)
         for column in columns:
             assert plain[column] == columns[column], (name, column)
     plan = read_plan(folder)
     assert plan is not None
-    assert [len(pack) for pack in plan["packs"]] == [2, 2]
-    assert len(plan["titles"]) == len(plan["seconds"]) == 2
+    assert [len(pack.run_ids) for pack in plan.packs] == [2, 2]
+    assert {pack.title == "?" for pack in plan.packs} == {version == "v1"}
+    assert plan.profiles.keys() == {run.variant for run in sweeps.plan_runs(plan.settings)}

@@ -16,22 +16,43 @@ from typing import Any
 import pytest
 
 from study import config
-from study.coordination import coordinator
+from study.coordination.folder import tidy_folder
+from study.coordination.prefetch import PREFETCHED, stay_offline_if_prefetched
 from study.errors import UsageError
-from study.launchers import slurm, squeue
-from study.launchers.local import worker_environment
-from study.launchers.slurm import Detached, Queue
-from study.launchers.squeue import SlurmAway, Task
+from study.launchers import Detached, slurm
+from study.launchers.cluster import squeue, submission
+from study.launchers.cluster.batches import Batches, Place, batch_name, read_answer, write_answer
+from study.launchers.cluster.squeue import SlurmAway, Task
+from study.launchers.cluster.submission import snapshot, submit
+from study.launchers.processes.machine import worker_environment
+from study.launchers.slurm import Queue
 from study.paths import PACKAGE
+from study.planning.jobs import (
+    CannotStore,
+    Died,
+    Job,
+    Lost,
+    Probed,
+    Provenance,
+    Refused,
+    Trained,
+    TrainJob,
+    job_key,
+)
+from study.planning.profile import Profile
+from study.planning.runs import plan_runs
 from study.settings import LauncherSettings
 from study.storage.files import to_json, write_atomically
 from study.training import node
 
-JOBS = [{"kind": "train", "pack_id": name, "folder": "x"} for name in "abc"]
+RUNS = plan_runs(config.load("lr_grid", ["method=ether", "lr=1e-3", "seeds=3"]))
+JOBS: list[Job] = [
+    TrainJob("x", (run,), 1.0, False, 60.0, False, "lr_grid", Provenance("", "", False)) for run in RUNS
+]
 
 
 def task(index: int, state: str, reason: str = "None", batch: str = "") -> Task:
-    return Task(f"7_{index}", slurm.batch_name(batch), index, state, reason, "gpu1", "1:00")
+    return Task(f"7_{index}", batch_name(batch), index, state, reason, "gpu1", "1:00")
 
 
 class Cluster:
@@ -56,11 +77,11 @@ class Cluster:
         return SimpleNamespace(map_array=map_array)
 
     def tasks(self, names: list[str]) -> list[Task]:
-        batches = [batch for batch, *_ in self.submitted if slurm.batch_name(batch) in names]
+        batches = [batch for batch, *_ in self.submitted if batch_name(batch) in names]
         return [task(i, *state, batch) for batch in batches for i, state in self.states.items()]
 
     def answer(self, index: int, statuses: list[str]) -> None:
-        write_atomically(Path(self.submitted[-1][1][index]), to_json({"statuses": statuses}))
+        write_answer(Path(self.submitted[-1][1][index]), Trained(tuple(statuses)))
 
 
 @pytest.fixture
@@ -69,8 +90,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def queue(cluster: Cluster, folder: Path, **settings: Any) -> Queue:
-    opened = Queue(LauncherSettings(name="slurm", **settings), folder, executor=cluster.executor)
+    opened = Queue(LauncherSettings(name="slurm", **settings), folder, make_executor=cluster.executor)
     return opened.__enter__()
+
+
+def submit_to(cluster: Cluster, folder: Path, jobs: list[Job]) -> None:
+    opened = queue(cluster, folder)
+    submit(opened.batches, jobs, opened.settings, cluster.executor)
 
 
 @pytest.mark.parametrize("line,expected", [
@@ -109,12 +135,12 @@ def test_every_job_gets_one_answer(cluster: Cluster, tmp_path: Path) -> None:
     cluster.states = {0: ("RUNNING", "None"), 1: ("OUT_OF_MEMORY", "")}
     job, answer = next(answers)
     assert [len(jobs) for *_, jobs in cluster.submitted] == [2, 1]
-    assert job["pack_id"] == "b" and answer["event"] == "died" and answer["code"] == -signal.SIGKILL
+    assert job is JOBS[1] and isinstance(answer, Died) and answer.code == -signal.SIGKILL
     cluster.answer(0, ["ok"])  # of the second array: c
-    assert next(answers) == (JOBS[2], {"event": "done", "statuses": ["ok"]})
+    assert next(answers) == (JOBS[2], Trained(("ok",)))
     cluster.states = {0: ("CANCELLED", "")}
     job, answer = next(answers)
-    assert job["pack_id"] == "a" and answer["event"] == "lost" and "CANCELLED" in answer["cause"]
+    assert job is JOBS[0] and isinstance(answer, Lost) and "CANCELLED" in answer.cause
     assert not list(answers)
 
 
@@ -132,7 +158,7 @@ def test_a_task_that_is_hidden_for_a_moment_is_not_lost(
         return [task(0, "RUNNING", batch=cluster.submitted[0][0])] if here is not False else []
 
     monkeypatch.setattr(squeue, "tasks", tasks)
-    assert [answer["event"] for _, answer in answers] == ["done"]
+    assert [answer for _, answer in answers] == [Trained(("ok",))]
 
 
 def test_a_second_coordinator_attaches_and_submits_nothing(cluster: Cluster, tmp_path: Path) -> None:
@@ -144,7 +170,7 @@ def test_a_second_coordinator_attaches_and_submits_nothing(cluster: Cluster, tmp
     answers = queue(cluster, tmp_path).do(JOBS)
     for index in (2, 0, 1):
         cluster.answer(index, ["ok"])
-    assert sorted(job["pack_id"] for job, _ in answers) == ["a", "b", "c"]
+    assert {job_key(job) for job, _ in answers} == {job_key(job) for job in JOBS}
     assert len(cluster.submitted) == 1
     cluster.states = {}  # all gone without records, say: what is asked again is submitted again
     with pytest.raises(Detached):
@@ -158,14 +184,14 @@ def test_a_refusal_is_one_line_and_an_absent_controller_is_waited_for(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(submission.subprocess, "run", lambda *_, **__: None)
     gone = Exception("sbatch: error: Batch job submission failed: Unable to contact slurm controller")
     cluster.failures = [gone, gone]
-    next(iter([queue(cluster, tmp_path)._submit(JOBS)]))
+    submit_to(cluster, tmp_path, JOBS)
     assert len(cluster.submitted) == 1 and capsys.readouterr().out.count("trying again") == 2
     cluster.failures = [Exception("sbatch: error: invalid account\nsbatch: error: Batch job submission failed: Invalid account or account/partition combination specified")]  # fmt: skip  # noqa: E501
     with pytest.raises(UsageError, match="^launcher=slurm: Batch job submission failed: Invalid account"):
-        queue(cluster, tmp_path)._submit(JOBS)
+        submit_to(cluster, tmp_path, JOBS)
     assert len(list((tmp_path / "slurm").glob("*/batch.json"))) == 1  # the refused one left nothing
 
 
@@ -182,16 +208,16 @@ def test_slurm_that_does_not_answer_is_no_reason_to_give_up(
         raise SlurmAway("squeue: Unable to contact slurm controller")
 
     monkeypatch.setattr(squeue, "tasks", away)
-    assert [answer["event"] for _, answer in answers] == ["done"]
+    assert [answer for _, answer in answers] == [Trained(("ok",))]
     assert capsys.readouterr().out.count("waiting for Slurm") == 1
 
 
 def test_the_snapshot_is_the_code_of_the_moment(tmp_path: Path) -> None:
-    copy = slurm.snapshot(tmp_path)
+    copy = snapshot(tmp_path)
     package = PACKAGE
     for path in package.rglob("*.py"):
         assert (copy / "study" / path.relative_to(package)).read_bytes() == path.read_bytes()
-    assert slurm.snapshot(tmp_path) == copy
+    assert snapshot(tmp_path) == copy
     assert (copy / "study/tasks/checkpoints/vtab/model.safetensors").exists()
 
 
@@ -209,16 +235,16 @@ def test_a_task_knows_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_batch_file_is_plain_json(cluster: Cluster, tmp_path: Path) -> None:
-    queue(cluster, tmp_path)._submit(JOBS)
+    submit_to(cluster, tmp_path, JOBS)
     (path,) = (tmp_path / "slurm").glob("*/batch.json")
-    assert json.loads(path.read_text()) == [slurm.key_of(job) for job in JOBS]
+    assert json.loads(path.read_text()) == [job_key(job) for job in JOBS]
     assert (tmp_path / "slurm").stat().st_mode & 0o777 == 0o700
 
 
 def test_after_a_prefetch_workers_need_no_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    (tmp_path / coordinator.PREFETCHED).touch()
-    coordinator.launcher(tmp_path, config.load("lr_grid", ["launcher=slurm"]), 1)
+    (tmp_path / PREFETCHED).touch()
+    stay_offline_if_prefetched(tmp_path)
     assert worker_environment(1, None, tmp_path)["HF_HUB_OFFLINE"] == "1"
 
 
@@ -231,8 +257,26 @@ def test_what_a_living_task_is_writing_is_left_alone(tmp_path: Path) -> None:
         path.touch()
         os.utime(path, (time.time() - age_s,) * 2)
     (tmp_path / "slurm").mkdir()
-    coordinator.tidy_folder(tmp_path, settings)
+    tidy_folder(tmp_path, settings)
     assert new.exists() and not old.exists()
     (tmp_path / "slurm").rmdir()
-    coordinator.tidy_folder(tmp_path, settings)
+    tidy_folder(tmp_path, settings)
     assert not new.exists()
+
+
+def test_answers_of_tasks_that_were_submitted_by_an_older_version(tmp_path: Path) -> None:
+    """The code that runs is that of the submission; it may be older than what attaches."""
+    answers = Batches(tmp_path)
+    profile = {"unpackable": "", "pack_size": 3, "step_seconds": {"3": 1.0}, "measure_seconds": 1.0,
+               "parameters": 5, "numbers": 6, "saved_mb": 1.0, "whole": True}  # fmt: skip
+    older = [{"statuses": ["ok", "failed"]}, {"profile": profile}, {"refused": "why"}, {"error": "disk full"}]
+    for index, content in enumerate(older):
+        write_atomically(answers.answer_file(Place("b", index)), to_json(content))
+    trained, probed, refused, full = (answers.answer(Place("b", index)) for index in range(4))
+    assert trained == Trained(("ok", "failed")) and refused == Refused("why")
+    assert full == CannotStore("disk full")
+    assert isinstance(probed, Probed) and probed.profile == Profile.from_json(profile)
+    assert probed.profile.whole_model and probed.profile.step_seconds == {3: 1.0}
+    assert answers.answer(Place("b", 4)) is None
+    write_answer(tmp_path / "new.json", Died(1, "x"))
+    assert read_answer(tmp_path / "new.json") == Died(1, "x")

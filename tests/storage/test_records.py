@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,30 +9,28 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.config.compose import load
 from study.errors import UsageError
-from study.planning.runs import Pack, best_pack_sizes, by_variant, makespan, plan_packs, plan_runs
-from study.storage import records
+from study.planning.runs import Run
+from study.settings import TaskSettings
+from study.storage import records, tables
 from study.storage.files import CannotWrite, write_atomically
 from study.storage.lock import locked
+from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.storage.schema import HISTORY, LAYERS, RECORD_VERSION, RUNS
 
 
-def record(run_id: str, status: str = "ok", valid: float = 0.5) -> records.Record:
+def record(run_id: str, status: str = "ok", valid: float = 0.5) -> RunRecord:
     row = {
         "run_id": run_id, "status": status, "valid": valid, "method": "ether", "lr": 1e-3, "seed": 0,
         "reason": "", "higher_is_better": True, "diverged_at": None, "method.ether.blocks": 4,
         "task.target_modules": ["q", "v"],
     }  # fmt: skip
     point = {"step": 0, "train_loss": math.nan, "valid": valid}
-    return {
-        "row": row,
-        "history": [point],
-        "layers": [{"layer": "a", "side": "in", "duplicates": 0}],
-    }
+    layer = {"layer": "a", "side": "in", "duplicates": 0}
+    return RunRecord.from_json({"row": row, "history": [point], "layers": [layer]})
 
 
-def by_id(folder: Path) -> dict[str, records.Record]:
+def by_id(folder: Path) -> dict[str, records.RecordJson]:
     return {record["row"]["run_id"]: record for record in records.read_all(folder)}
 
 
@@ -60,7 +57,7 @@ def test_a_damaged_file_is_set_aside_and_its_runs_are_missing(tmp_path: Path) ->
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert by_id(tmp_path).keys() == {"b"}
-    records.set_damaged_aside(tmp_path)
+    records.quarantine_damaged(tmp_path)
     assert (tmp_path / "records" / "p.json.damaged").exists()
     assert records.write(tmp_path, "p", [record("a")])
 
@@ -75,7 +72,7 @@ def test_a_finished_record_goes_before_a_failed_one(tmp_path: Path) -> None:
 def test_retrying_sets_failures_aside_and_keeps_what_finished(tmp_path: Path) -> None:
     records.write(tmp_path, "p", [record("a", "failed")])
     records.write(tmp_path, "q", [record("b")])
-    records.set_aside_failures(tmp_path)
+    records.forget_failures(tmp_path)
     assert by_id(tmp_path).keys() == {"b"}
 
 
@@ -94,10 +91,11 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_tables_have_the_columns_and_types_of_the_schema(tmp_path: Path) -> None:
-    failed = records.failed({"run_id": "c", "method": "lora", "lr": 1e-2, "seed": 1}, "out of memory")
+    failed_row = {"run_id": "c", "method": "lora", "lr": 1e-2, "seed": 1, "status": "failed"}
+    failed = RunRecord.from_json({"row": failed_row, "history": [], "layers": []})
     records.write(tmp_path, "p", [record("b"), record("a", "diverged")])
     records.write(tmp_path, "q", [failed])
-    made = records.collect(tmp_path, ["a", "b"])
+    made = tables.collect(tmp_path, ["a", "b"])
     assert list(made["runs"].run_id) == ["a", "b", "c"]  # the plan's order, then the rest
     for name, schema in (("runs", RUNS), ("history", HISTORY), ("layers", LAYERS)):
         stored = pd.read_parquet(tmp_path / f"{name}.parquet")
@@ -124,92 +122,38 @@ def test_one_coordinator_per_folder(tmp_path: Path) -> None:
         pass
 
 
-# Plans -------------------------------------------------------------------------------------
+def test_a_record_is_read_as_it_was_written() -> None:
+    written = record("a", valid=0.1 + 0.2)
+    assert RunRecord.from_json(written.to_json()).to_json() == written.to_json()
+    assert written.row()["method.ether.blocks"] == 4 and "settings" not in written.row()
 
 
-def test_the_plan_is_the_whole_grid_once() -> None:
-    runs = plan_runs(load("lr_grid", []))
-    assert len(runs) == len({run.run_id for run in runs}) == 225
-    assert {(r.method, r.lr, r.seed) for r in runs} == {
-        (m, lr, s) for m in load("lr_grid", []).methods for lr in load("lr_grid", []).lr for s in range(5)
-    }
+def test_parquet_types_do_not_depend_on_what_a_study_lacks(tmp_path: Path) -> None:
+    """Integers stay integers beside gaps; a column of nulls has the type of its setting: for any reader."""
+    import pyarrow.parquet as pq
 
-
-def test_the_run_id_is_the_configuration() -> None:
-    base = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1"]))[0]
-    same = plan_runs(load("lr_grid", ["lr=0.001", "method=lora,ether", "seeds=2", "name=other"]))
-    assert base.run_id in {run.run_id for run in same}
-    for override in (
-        "task.steps=151",
-        "method.ether.blocks=8",
-        "task.weight_decay=0.1",
-        "lr=1.5e-3",
-    ):
-        changed = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1", override]))
-        assert base.run_id not in {run.run_id for run in changed}, override
-
-
-def test_a_setting_at_its_default_changes_no_hash() -> None:
-    """A setting that is added later must leave the records of before valid."""
-    run = plan_runs(load("lr_grid", ["lr=1e-3", "method=ether", "seeds=1"]))[0]
-    assert run.task["noise"] == 0.0
-    before = {key: value for key, value in run.task.items() if key != "noise"}
-    older = dataclasses.replace(run, task=before)
-    assert older.run_id == run.run_id and older.variant == run.variant
-    noisy = dataclasses.replace(run, task=run.task | {"noise": 0.1})
-    assert noisy.run_id != run.run_id and noisy.variant == run.variant
-
-
-def test_an_axis_of_one_method_leaves_the_others_alone() -> None:
-    runs = plan_runs(
-        load("lr_grid", ["method=ether,lora", "lr=1e-3", "seeds=1", "method.ether.blocks=1,4,16"])
-    )
-    assert [r.options.get("blocks") for r in runs if r.method == "ether"] == [1, 4, 16]
-    assert sum(r.method == "lora" for r in runs) == 1
-    assert len(by_variant(runs)) == 4
-
-
-def test_packs_cover_the_runs_once_and_never_mix_shapes() -> None:
-    runs = plan_runs(
-        load("lr_grid", ["method=ether,lora", "task.batch_size=8,16", "task.weight_decay=0,0.1"])
-    )
-    sizes = {variant: 7 for variant in by_variant(runs)}
-    packs = plan_packs(runs, sizes)
-    assert sorted(r.run_id for p in packs for r in p.runs) == sorted(r.run_id for r in runs)
-    assert max(len(p.runs) for p in packs) <= 7
-    for pack in packs:
-        assert len({(r.method, r.task["batch_size"]) for r in pack.runs}) == 1
-    assert any(len({r.task["weight_decay"] for r in pack.runs}) == 2 for pack in packs)
-    assert len({p.pack_id for p in packs}) == len(packs) and Pack(packs[0].runs).pack_id == packs[0].pack_id
-
-
-def test_more_seeds_keep_the_runs_that_are_there() -> None:
-    few, many = (plan_runs(load("lr_grid", [f"seeds={n}"])) for n in (3, 5))
-    assert {r.run_id for r in few} < {r.run_id for r in many}
-
-
-def test_makespan_by_hand() -> None:
-    assert makespan([3, 3, 2, 2, 2], 2) == 7
-    assert makespan([5], 4) == 5 and makespan([1, 1, 1, 1], 4) == 1
-
-
-def test_many_workers_get_smaller_packs() -> None:
-    runs = plan_runs(load("lr_grid", ["method=ether"]))
-    (variant,) = by_variant(runs)
-    profile = {
-        "pack_size": 45,
-        "step_seconds": {"1": 3.0, "5": 1.5, "15": 1.0, "45": 0.9},
-        "measure_seconds": 0,
-    }
-    sizes = [
-        best_pack_sizes(by_variant(runs), {variant: profile}, workers)[variant] for workers in (1, 3, 45)
+    tasks = [
+        TaskSettings(name="vtab", model="m", data="d", steps=3, batch_size=2, max_length=n) for n in (None, 5)
     ]
-    assert sizes == [45, 15, 1]
-
-
-def test_planning_submitting_and_collecting_many_runs(tmp_path: Path) -> None:
-    """The benchmark's phases on a small study: every run collected once, files linear in packs."""
-    from benchmarks.scale import measure
-
-    found = measure(500, tmp_path)
-    assert found["packs"] == 10 and found["files"] <= 3 * 10 + 100
+    runs = [
+        Run(tasks[0], "ether", {"blocks": 4, "renormalise": True}, 1e-3, 0),
+        Run(tasks[1], "lora", {"r": 8, "lora_dropout": 0, "init_lora_weights": True}, 1e-3, 1),
+        Run(tasks[1], "lora", {"r": 8, "lora_dropout": 0.1, "init_lora_weights": "pissa"}, 1e-3, 1),
+    ]
+    made = [RunRecord(Identity.of(run, "s"), Outcome("ok"), Circumstances()) for run in runs]
+    records.write(tmp_path, "p", made)
+    tables.collect(tmp_path, [])
+    schema = pq.read_schema(tmp_path / "runs.parquet")
+    expected = {
+        "method.ether.blocks": "int64", "method.ether.renormalise": "bool", "method.lora.r": "int64",
+        "method.lora.lora_dropout": "double", "method.lora.init_lora_weights": "large_string",
+        "task.clip": "double", "task.head_lr": "double", "task.max_length": "int64", "task.steps": "int64",
+        "task.subset": "large_string", "task.target_modules": "large_string",
+        "task.gradient_checkpointing": "bool", "diverged_at": "int64", "task.weight_decay": "double",
+    }  # fmt: skip
+    assert {name: str(schema.field(name).type).removeprefix("large_").replace("string", "large_string")
+            for name in expected} == expected  # fmt: skip
+    stored = pd.read_parquet(tmp_path / "runs.parquet").set_index("run_id").loc[[run.run_id for run in runs]]
+    assert stored["method.ether.blocks"].tolist() == [4, pd.NA, pd.NA]
+    assert stored["method.lora.init_lora_weights"].tolist()[1:] == ["True", "pissa"]
+    assert stored["task.clip"].isna().all()

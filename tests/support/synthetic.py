@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.table import label_runs
-from study.storage.records import tables
+from study.storage.tables import tables
 
 LRS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 Curve = Callable[[float, int], float]

@@ -6,7 +6,6 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,10 +16,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from study import config, methods
-from study.coordination import coordinator
-from study.errors import UsageError
-from study.planning.runs import BYTES_PER_NUMBER, by_variant, fitting, pack_mb, plan_runs
+from study import methods
 from study.tasks import Task
 from study.training.memory import Peak, footprint, peak_mb
 from study.training.passes import base_model
@@ -87,40 +83,6 @@ def test_checkpointing_and_accumulation_need_less() -> None:
     task.settings.accumulate, task.settings.gradient_checkpointing = 1, True
     again = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
     assert parts < 0.6 * plain and again < 0.7 * plain
-
-
-def test_the_largest_pack_in_a_budget_by_hand() -> None:
-    profile = {"weights_mb": 10_000.0, "fixed_mb": 100.0, "run_mb": 988.0, "numbers": MB}
-    assert pack_mb(profile, 3) == 10_000 + 100 + 3 * (988 + BYTES_PER_NUMBER)
-    budget = (14_100 / 0.95 + 1024) / 1024  # room for four runs of 1,000 MB, after what is reserved
-    assert fitting([1, 2, 4, 5, 9], profile, budget + 1e-6) == [1, 2, 4]
-    assert fitting([1, 9], profile, None) == [1, 9]
-    with pytest.raises(
-        UsageError, match="gpu_memory_gb=8: a pack of 1 needs about 12.41; try task.gradient_che"
-    ):
-        fitting([1, 2], profile, 8)
-
-
-def test_a_study_is_planned_anew_for_another_budget_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = config.load("lr_grid", ["method=ether", "launcher.gpu_memory_gb=80"])
-    runs = plan_runs(settings)
-    (variant,) = by_variant(runs)
-    profile = {"step_seconds": {"1": 1.0}, "measure_seconds": 0.0, "pack_size": 9}
-    pool = SimpleNamespace(workers=1, startup_s=0.0)
-
-    def packs(pack_size: int) -> list[int]:
-        found = {variant: profile | {"step_seconds": {str(pack_size): 1.0}, "pack_size": pack_size}}
-        monkeypatch.setattr(coordinator.profiles, "measured", lambda *_: found)
-        planned, profiles = coordinator._plan(tmp_path, settings, runs, pool)
-        coordinator._write_plan(tmp_path, settings, planned, profiles, 1)
-        return [len(pack.runs) for pack in planned]
-
-    assert packs(9) == [9] * 5
-    assert packs(3) == [9] * 5  # as it was begun, whatever is measured now
-    settings.launcher.gpu_memory_gb = 8
-    assert packs(3) == [3] * 15
 
 
 @pytest.mark.slow

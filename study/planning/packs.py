@@ -1,0 +1,78 @@
+"""From runs to packs. A *pack* is a set of runs that train together over one shared frozen model.
+
+Packs are a function of the settings (and of what the machine was measured to do best), never of what happens
+to be missing, so that an interrupted sweep ends with the same table as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from study.planning.costs import makespan, pack_seconds
+from study.planning.profile import Profile
+from study.planning.runs import Run, digest, group_by_variant
+
+
+def pack_id(run_ids: Sequence[str]) -> str:
+    """A hash of the runs that train together."""
+    return digest(list(run_ids))
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Runs of one variant that train together."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def pack_id(self) -> str:
+        return pack_id([run.run_id for run in self.runs])
+
+    def without(self, run_ids: Collection[str]) -> Pack | None:
+        """The pack without these runs, which are done; None if that leaves nothing."""
+        left = tuple(run for run in self.runs if run.run_id not in run_ids)
+        return Pack(left) if left else None
+
+    def seconds(self, profiles: Mapping[str, Profile]) -> float:
+        """Estimated seconds of training and evaluation."""
+        first = self.runs[0]
+        return pack_seconds(first.task, profiles[first.variant], len(self.runs))
+
+
+def plan_packs(runs: Sequence[Run], pack_sizes: Mapping[str, int]) -> list[Pack]:
+    """Cuts each variant's runs into packs of nearly equal size, at most `pack_sizes[variant]`."""
+    packs = []
+    for variant, group in group_by_variant(runs).items():
+        count = -(-len(group) // pack_sizes[variant])
+        bounds = [round(len(group) * i / count) for i in range(count + 1)]
+        packs += [Pack(tuple(group[a:b])) for a, b in itertools.pairwise(bounds)]
+    return packs
+
+
+def best_pack_sizes(
+    groups: Mapping[str, list[Run]],
+    profiles: Mapping[str, Profile],
+    workers: int,
+    startup_s: float = 0.0,
+) -> dict[str, int]:
+    """Each variant's fastest pack size, made smaller for all where that lets more workers work.
+
+    One limit holds for all variants: the one with the least makespan on `workers` workers.
+
+    Args:
+        startup_s: what every pack costs before it trains.
+    """
+
+    def total_seconds(limit: int) -> float:
+        costs = []
+        for variant, group in groups.items():
+            size = min(limit, profiles[variant].pack_size)
+            packs = plan_packs(group, {variant: size})
+            costs += [startup_s + pack.seconds(profiles) for pack in packs]
+        return makespan(costs, workers)
+
+    limits = sorted({size for p in profiles.values() for size in p.step_seconds}, reverse=True)
+    best = min(limits, key=total_seconds)
+    return {variant: min(best, profiles[variant].pack_size) for variant in groups}
