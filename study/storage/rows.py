@@ -195,4 +195,5 @@ def _defaults(kind: Any) -> dict[str, Any]:
 
 
 def _filled(kind: type[Row], content: Mapping[str, Any]) -> Row:
-    return kind(**{name: content.get(name, default) for name, default in _defaults(kind).items()})
+    defaults = _defaults(kind)  # type: ignore[arg-type]  # every type is hashable
+    return kind(**{name: content.get(name, default) for name, default in defaults.items()})

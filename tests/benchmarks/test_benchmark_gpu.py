@@ -47,7 +47,9 @@ def test_the_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(gpu, "measure", measure)
     monkeypatch.setattr(
-        gpu, "estimate", lambda *_: {"weights_mb": 8, "fixed_mb": 1, "run_mb": 2, "numbers": 0}
+        gpu,
+        "estimate",
+        lambda *_: {"weights_mb": 8, "fixed_mb": 1, "run_mb": 2, "numbers": 0, "parameters": 0},
     )
     found = table(tmp_path, "--methods", "oft", "lora", "--packs", "4", "1", "2", "--batch-sizes", "1", "8")
     found = found.set_index(["batch_size", "method", "pack_size"])

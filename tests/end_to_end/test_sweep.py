@@ -15,9 +15,9 @@ from study.launchers import Capacity
 from study.launchers.cluster import squeue
 from study.launchers.cluster.batches import batch_name
 from study.launchers.local import Pool
-from study.planning.jobs import Died, Provenance, TrainJob, train_key
-from study.planning.runs import digest
-from study.settings import LauncherSettings
+from study.planning.jobs import Died, FetchJob, train_key
+from study.planning.runs import Run, digest
+from study.settings import LauncherSettings, TaskSettings
 from study.storage import records
 from study.storage.rows import Circumstances, Outcome, RunRecord
 
@@ -83,8 +83,8 @@ def test_running_again_does_only_what_is_missing(
 
 def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_path: Path) -> None:
     """Each worker answers what it was given, or its death is; never both, never neither."""
-    # A pack without runs makes a worker fail outside its own error handling.
-    job = TrainJob(str(tmp_path), (), 0.0, False, 60.0, False, "lr_grid", Provenance("", "", False))
+    task = TaskSettings(name="no_such_task", model="m", data="d", steps=1, batch_size=1)
+    job = FetchJob(Run(task, "ether", {}, 1e-3, 0))  # makes a worker fail outside its own error handling
     with Pool(LauncherSettings(device="cpu"), Capacity(1, 1), tmp_path) as pool:
         answers = list(pool.do([job]))
     assert [type(answer) for _, answer in answers] == [Died]
