@@ -51,5 +51,5 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def paper(model: str, data: str, *overrides: str) -> Instruct:
-    own = [f"task.model={model}", f"task.data={data}", "task.batch_size=4", "task.max_length=128"]
-    return load("scale=paper", *own, *overrides)
+    small = [f"task.model={model}", f"task.data={data}", "task.batch_size=4", "task.max_length=128"]
+    return load("scale=paper", *small, *overrides)

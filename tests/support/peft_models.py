@@ -90,8 +90,10 @@ def adapted(base: nn.Module, config: PeftConfig, **options: Any) -> PeftModel:
 
 def names_of(model: nn.Module) -> set[str]:
     """Adapted layers, by their names in the base model."""
-    found = (name for name, module in model.named_modules() if isinstance(module, MultiplicativeLayer))
-    return {name.removeprefix("base_model.model.") for name in found}
+    adapted_names = (
+        name for name, module in model.named_modules() if isinstance(module, MultiplicativeLayer)
+    )
+    return {name.removeprefix("base_model.model.") for name in adapted_names}
 
 
 def logits(model: nn.Module, tokens: Tensor = TOKENS) -> Tensor:

@@ -83,8 +83,8 @@ def test_all_linear_for_a_second_adapter(method: str) -> None:
     layers = names_of(model)
     model.add_adapter("two", config_of(method, "all-linear", task_type="SEQ_CLS"))
     assert names_of(model) == layers
-    found = (m for m in model.modules() if isinstance(m, MultiplicativeLayer))
-    assert all(set(m.configs) == {"default", "two"} for m in found)
+    adapted_layers = (m for m in model.modules() if isinstance(m, MultiplicativeLayer))
+    assert all(set(m.configs) == {"default", "two"} for m in adapted_layers)
 
 
 @every_method

@@ -30,8 +30,8 @@ def test_auto_classes_and_load_adapter(method: str, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "adapter")
     auto = AutoPeftModelForSequenceClassification.from_pretrained(tmp_path / "adapter")
     assert torch.equal(logits(auto), expected)
-    whole = BertForSequenceClassification.from_pretrained(tmp_path / "adapter")  # base and adapter at once
-    assert torch.equal(logits(whole), expected)
+    both = BertForSequenceClassification.from_pretrained(tmp_path / "adapter")  # base and adapter at once
+    assert torch.equal(logits(both), expected)
     plain = bert()
     plain.load_adapter(str(tmp_path / "adapter"))
     assert torch.equal(logits(plain), expected)

@@ -39,8 +39,8 @@ def test_labels_of_the_miniature_are_what_they_say() -> None:
         for (first, second), label in by_row(miniature.splits("paraphrase")[split]):
             assert (sorted(first.split()) == sorted(second.split())) == (label == 1)
         for (first, second), label in by_row(miniature.splits("similarity")[split]):
-            kept = [a == b for a, b in zip(first.split(), second.split(), strict=True)]
-            assert label == pytest.approx(5 * sum(kept) / len(kept))
+            unchanged = [a == b for a, b in zip(first.split(), second.split(), strict=True)]
+            assert label == pytest.approx(5 * sum(unchanged) / len(unchanged))
 
 
 def by_row(examples: miniature.Examples) -> list[tuple[tuple[str, ...], float]]:

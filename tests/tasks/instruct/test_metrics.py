@@ -35,15 +35,15 @@ def test_an_exact_match_is_what_greedy_decoding_gives(shipped: Instruct, llama: 
     for text, example in zip(asked, task.splits["test"], strict=True):
         ids = torch.tensor([task.tokenizer(text)["input_ids"]])
         response = example.targets[example.targets != N]
-        said = llama.generate(ids, do_sample=False, max_new_tokens=len(response), pad_token_id=0)[0]
-        generated.append(torch.equal(said[ids.shape[1] :], response))
+        written = llama.generate(ids, do_sample=False, max_new_tokens=len(response), pad_token_id=0)[0]
+        generated.append(torch.equal(written[ids.shape[1] :], response))
     assert (right == tokens).tolist() == generated
     assert True in generated and False in generated
 
 
 def test_metrics_by_hand(shipped: Instruct) -> None:
-    found = shipped.metrics(torch.tensor([[2.0, 1, 2], [1.0, 3, 3]]), {})
-    assert found == pytest.approx(
+    metrics = shipped.metrics(torch.tensor([[2.0, 1, 2], [1.0, 3, 3]]), {})
+    assert metrics == pytest.approx(
         {"exact_match": 0.5, "perplexity": math.exp(3 / 5), "token_accuracy": 4 / 5}
     )
     hopeless = torch.tensor([[4e5, 0, 2], [1.0, 3, 3]])

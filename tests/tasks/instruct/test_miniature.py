@@ -27,8 +27,8 @@ def test_no_text_is_in_two_places() -> None:
     paragraphs = [text for part in prose.values() for text in part]
     assert len(set(paragraphs)) == len(paragraphs)
     for split in SPLITS:
-        own = " ".join(prose[split])
-        assert all(text in own for text in texts[split])
+        text_of_split = " ".join(prose[split])
+        assert all(text in text_of_split for text in texts[split])
 
 
 def test_the_data_are_the_same_everywhere() -> None:

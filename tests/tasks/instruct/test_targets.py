@@ -44,8 +44,8 @@ def test_only_the_response_and_its_end_are_to_be_said(
 
 def test_examples_without_a_token_of_their_response_are_left_out(letters: PreTrainedTokenizerFast) -> None:
     pairs = [("a b", "c"), ("a", "c"), ("a b c", "d")]
-    kept = tokenise(letters, pairs, 3)
-    assert [example.input_ids.tolist() for example in kept] == [[0, 2, 4]]
+    examples = tokenise(letters, pairs, 3)
+    assert [example.input_ids.tolist() for example in examples] == [[0, 2, 4]]
     assert tokenise(letters, [], 3) == []
 
 
@@ -61,9 +61,9 @@ def test_padding_is_never_a_target(shipped: Instruct) -> None:
 
 def test_targets_spell_the_response(shipped: Instruct) -> None:
     for example, row in zip(shipped.splits["test"], miniature.rows()["test"], strict=True):
-        said = example.targets[example.targets != N].tolist()
-        assert said.pop() == shipped.tokenizer.eos_token_id
-        assert shipped.tokenizer.decode(said) == row.output
+        tokens = example.targets[example.targets != N].tolist()
+        assert tokens.pop() == shipped.tokenizer.eos_token_id
+        assert shipped.tokenizer.decode(tokens) == row.output
 
 
 def test_prompts_are_alpacas() -> None:
