@@ -18,6 +18,6 @@ evaluate         benchmarks of the language models that runs leave, by lm-evalua
 status           how a study stands, from its files and squeue
 
 methods/         a name -> a `peft` config; ETHER, ETHER+, OFT, Naive over one shared tuner
-tasks/           a name -> base model (pretrained), data (textdata), loss, metrics
+tasks/           a name -> base model, data (loading), loss, metrics; what ships with the project (miniature)
 analysis/        tables -> robustness, figures, report (a package beside this one)
 """

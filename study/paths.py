@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 """The package `study`; in what it was copied from, the project's root is the folder above."""
 
-_SHIPPED = PACKAGE / "shipped"  # what a wheel puts here, see pyproject.toml
+_SHIPPED = PACKAGE / "shipped"  # what a wheel puts here, see setup.py
 
 SWEEPS = PACKAGE.parent / "sweeps" if not _SHIPPED.exists() else _SHIPPED / "sweeps"
 """The project's own sweeps, tasks' and launchers' settings."""

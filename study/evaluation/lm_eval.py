@@ -25,6 +25,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from study import methods
 from study.errors import UsageError, first_line, nearest
 from study.methods import external
+from study.tasks import shipped_checkpoint
 from study.tasks.loading.pretrained import load_config, load_pretrained, load_tokenizer
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _path(candidate: Candidate) -> str:
     """
     path = candidate.model
     if path == "shipped":
-        path = str(importlib.import_module(f"study.tasks.{candidate.task}").CHECKPOINT)
+        path = str(shipped_checkpoint(candidate.task))
     kind = load_config(path).model_type
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise UsageError(

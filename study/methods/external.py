@@ -42,12 +42,12 @@ def files() -> dict[str, Path]:
 
 def sources() -> dict[str, Path]:
     """Where the source of every method from elsewhere is, by name. Nothing is imported."""
-    found = {}
+    of_packages = {}
     for entry in entry_points(group=GROUP):
         spec = importlib.util.find_spec(entry.module)
         if spec is not None and spec.origin is not None:
-            found[entry.name] = Path(spec.origin)
-    return found | files()
+            of_packages[entry.name] = Path(spec.origin)
+    return of_packages | files()
 
 
 def digest(path: Path) -> str:
@@ -61,22 +61,28 @@ def module(name: str) -> ModuleType:
         UsageError: if it cannot be imported.
     """
     path = sources()[name]
-    known = f"study_method_{name}" if name in files() else None
-    if known in sys.modules:
-        return sys.modules[known]
     try:
-        if known is None:
-            entry = next(e for e in entry_points(group=GROUP) if e.name == name)
-            return importlib.import_module(entry.module)
-        spec = importlib.util.spec_from_file_location(known, path)
-        assert spec is not None and spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        sys.modules[known] = made
-        spec.loader.exec_module(made)
-        return made
+        if name in files():
+            return _module_of_file(f"study_method_{name}", path)
+        entry = next(e for e in entry_points(group=GROUP) if e.name == name)
+        return importlib.import_module(entry.module)
     except Exception as error:
-        sys.modules.pop(known or "", None)
         raise UsageError(f"{path}: cannot be imported: {type(error).__name__}: {first_line(error)}") from None
+
+
+def _module_of_file(name: str, path: Path) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there while the file runs
+    try:
+        spec.loader.exec_module(module)
+    except Exception:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def config_class(name: str) -> type[PeftConfig]:
@@ -88,42 +94,35 @@ def config_class(name: str) -> type[PeftConfig]:
     from peft import PeftConfig
     from peft.tuners.tuners_utils import BaseTuner
 
-    from study.methods.multiplicative import (
-        MultiplicativeConfig,
-        MultiplicativeLayer,
-        register,
-    )
-    from study.methods.registry import register_tuner
+    from study.methods.multiplicative import MultiplicativeConfig, MultiplicativeLayer, register
+    from study.methods.tuner.registry import register_tuner
 
-    own = module(name)
-    where = sources()[name]
-    configs, layers, tuners = (_classes(own, kind) for kind in (PeftConfig, MultiplicativeLayer, BaseTuner))
+    defined, path = _defined_in(module(name)), sources()[name]
+    configs, layers, tuners = (
+        [c for c in defined if issubclass(c, kind)] for kind in (PeftConfig, MultiplicativeLayer, BaseTuner)
+    )
     if not configs:
         raise UsageError(
-            f"{where}: no method in it; define a MultiplicativeConfig and a MultiplicativeLayer, or a "
+            f"{path}: no method in it; define a MultiplicativeConfig and a MultiplicativeLayer, or a "
             "PeftConfig and a BaseTuner"
         )
     if len(configs) > 1:
         names = " and ".join(c.__name__ for c in configs)
-        raise UsageError(f"{where}: {len(configs)} methods in it ({names}); give each a file of its own")
+        raise UsageError(f"{path}: {len(configs)} methods in it ({names}); give each a file of its own")
     config = configs[0]
     if issubclass(config, MultiplicativeConfig):
         if len(layers) != 1:
-            raise UsageError(f"{where}: {config.__name__} needs one MultiplicativeLayer, found {len(layers)}")
+            raise UsageError(f"{path}: {config.__name__} needs one MultiplicativeLayer, found {len(layers)}")
         if not vars(config).get("PEFT_NAME"):
             config.PEFT_NAME = name
         register(config, layers[0])
     else:
         if len(tuners) != 1:
-            raise UsageError(f"{where}: {config.__name__} needs one tuner (BaseTuner), found {len(tuners)}")
+            raise UsageError(f"{path}: {config.__name__} needs one tuner (BaseTuner), found {len(tuners)}")
         register_tuner(name, config, tuners[0])
     return config
 
 
-def _classes(own: ModuleType, kind: type) -> list[Any]:
-    """Classes of a kind that the module itself defines."""
-    return [
-        value
-        for value in vars(own).values()
-        if isinstance(value, type) and issubclass(value, kind) and value.__module__ == own.__name__
-    ]
+def _defined_in(module: ModuleType) -> list[Any]:
+    """The classes that the module itself defines, not those it imports."""
+    return [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]

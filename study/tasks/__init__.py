@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.errors import UsageError
+from study.paths import PACKAGE
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 Batch = dict[str, "Tensor"]
 
 SPLITS = ("train", "valid", "test")
+
+FOLDER = PACKAGE / "tasks"
 
 
 class Task(ABC):
@@ -30,7 +35,7 @@ class Task(ABC):
         higher_is_better: its direction.
         chance: what a guess reaches.
         head_modules: modules to train beside the adapter when `task.head_lr` is set.
-        padding: what fills rows that are shorter than others, by the tensor's name; 0 where it is not named.
+        padding: what pads rows that are shorter than others, by the tensor's name; 0 where it is not named.
     """
 
     metric: str
@@ -74,19 +79,19 @@ class Task(ABC):
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
 
-    def join(self, batches: Sequence[Batch]) -> Batch:
-        """The batches' rows in one; where they differ in length, (rows, length), the shorter are filled."""
+    def collate(self, batches: Sequence[Batch]) -> Batch:
+        """The rows of several batches in one; rows of different lengths, (rows, length), are padded."""
         import torch
         from torch.nn.functional import pad
 
-        joined = {}
+        collated = {}
         for name in batches[0]:
             parts = [batch[name] for batch in batches]
             if parts[0].ndim == 2:
-                longest, fill = max(part.shape[1] for part in parts), self.padding.get(name, 0)
-                parts = [pad(part, (0, longest - part.shape[1]), value=fill) for part in parts]
-            joined[name] = torch.cat(parts)
-        return joined
+                longest, value = max(part.shape[1] for part in parts), self.padding.get(name, 0)
+                parts = [pad(part, (0, longest - part.shape[1]), value=value) for part in parts]
+            collated[name] = torch.cat(parts)
+        return collated
 
     def batch(self, seed: int, step: int) -> Batch:
         """Training batch number `step` of a run with this seed: the same for every method and rate.
@@ -110,16 +115,33 @@ class Task(ABC):
 
 
 def names() -> list[str]:
-    """Every name that can stand behind `task=`."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem != "__init__")
+    """Every name that can stand behind `task=`: the files of this folder, one task each."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 
 
 def load(settings: TaskSettings) -> Task:
     """The task that the settings name: the one `Task` subclass in its file."""
     module = importlib.import_module(f"study.tasks.{settings.name}")
-    found = [
+    task_class = next(
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
-    ]
-    return found[0](settings)
+    )
+    return task_class(settings)
+
+
+def shipped_checkpoint(task: str) -> Path:
+    """Folder of the base model that ships with a task, which `task.model=shipped` stands for.
+
+    Raises:
+        UsageError: if the task has none.
+    """
+    folder = FOLDER / "checkpoints" / task
+    if not folder.is_dir():
+        raise UsageError(f"task.model=shipped: no model ships with task {task}; give a hub name or a folder")
+    return folder
+
+
+def base_model_path(settings: TaskSettings) -> str:
+    """Hub name or folder of the base model that the settings name."""
+    return str(shipped_checkpoint(settings.name)) if settings.model == "shipped" else settings.model

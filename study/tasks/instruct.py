@@ -1,7 +1,8 @@
 """Instruction tuning of a causal language model, with the loss on the response alone (the paper's Table 5).
 
 `mini`: a small Llama that was pretrained on English prose and on commands for words is asked for what the
-commands do in English (`study.tasks.miniature.instruct`). Its checkpoint ships with the project.
+commands do in English (`study.tasks.miniature.instruct`, `study.pretraining.llama`). Its checkpoint ships
+with the project.
 `paper`: any causal language model by hub name or local path on any data in Alpaca's format.
 """
 
@@ -9,118 +10,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM
 
 from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import SPLITS, Batch, Task
+from study.tasks import SPLITS, Batch, Task, base_model_path
+from study.tasks.loading.alpaca import load_alpaca, prompt
 from study.tasks.loading.pretrained import load_config, load_pretrained, load_tokenizer
-from study.tasks.loading.text import SPLIT_NAMES, column, load_rows, three_splits
+from study.tasks.loading.responses import NO_TARGET, Example, tokenise
 from study.tasks.miniature import instruct as miniature
 
-CHECKPOINT = Path(__file__).parent / "checkpoints" / "instruct"
 WORDS = "words"
 """The name of the miniature's data."""
-
-WITH_INPUT = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
-)
-WITHOUT_INPUT = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Response:"
-)
-"""Alpaca's prompts, as in `train.py` of github.com/tatsu-lab/stanford_alpaca."""
-
-NO_TARGET = -100
-"""What torch's cross entropy passes over."""
-
-
-class Example(NamedTuple):
-    """A prompt and its response as tokens.
-
-    Attributes:
-        input_ids: the tokens, (length,).
-        targets: what each position is to say, the token after it, if that belongs to the response or ends it;
-            NO_TARGET elsewhere; (length,).
-    """
-
-    input_ids: Tensor
-    targets: Tensor
-
-
-def prompt(instruction: str, context: str = "") -> str:
-    """Alpaca's prompt for an instruction, with or without an input."""
-    template = WITH_INPUT if context else WITHOUT_INPUT
-    return template.format(instruction=instruction, input=context)
-
-
-def tokenised(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], max_length: int | None
-) -> list[Example]:
-    """(prompt, response) pairs as tokens, cut to `max_length`; without those whose response is cut off.
-
-    The prompt starts as the tokenizer starts a text (Llama's: with a token for that). The response is
-    tokenised on its own, so that it is known which token is its first, and an end-of-text token is its last.
-    """
-    if not pairs:
-        return []
-    prompts = tokenizer([asked for asked, _ in pairs])["input_ids"]
-    responses = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
-    examples = []
-    for asked, answer in zip(prompts, responses, strict=True):
-        ids = torch.tensor([*asked, *answer, tokenizer.eos_token_id][:max_length])
-        targets = torch.full_like(ids, NO_TARGET)
-        targets[len(asked) - 1 : -1] = ids[len(asked) :]
-        if len(ids) > len(asked):
-            examples.append(Example(ids, targets))
-    return examples
-
-
-def alpaca(source: str) -> tuple[dict[str, list[tuple[str, str]]], str]:
-    """(prompt, response) pairs of each split of data in Alpaca's format, and what was left out, in words.
-
-    Its columns are `instruction`, `output` and perhaps `input`. Rows without an output (Alpaca itself has
-    some) are left out: there is nothing to learn from them.
-
-    Raises:
-        UsageError: if the data cannot be read, lacks a column, or has too few rows.
-    """
-    found, without = {}, []
-    for split, rows in load_rows(source).items():
-        if split not in SPLIT_NAMES:
-            continue
-        for name in ("instruction", "output"):
-            column(rows, [name], name, source)
-        outputs = [_text(cell) for cell in rows["output"]]
-        kept = [i for i, output in enumerate(outputs) if output]
-        without += [f"row {i + 1} of {split}" for i, output in enumerate(outputs) if not output]
-        found[split] = rows.select(kept)
-    left_out = f"{len(without)} without an output, first {without[0]}" if without else ""
-    if not len(found["train"]):
-        raise UsageError(f"task.data={source}: no row has an output")
-    pairs = {}
-    for split, rows in three_splits(found).items():
-        inputs = rows["input"] if "input" in rows.column_names else [None] * len(rows)
-        pairs[split] = [
-            (prompt(_text(instruction), _text(context)), _text(output))
-            for instruction, context, output in zip(rows["instruction"], inputs, rows["output"], strict=True)
-        ]
-    return pairs, left_out
-
-
-def _text(cell: object) -> str:
-    """A cell as Alpaca's template takes it; numbers and empty cells of a CSV file too."""
-    return "" if cell is None else str(cell).strip()
 
 
 def words() -> dict[str, list[tuple[str, str]]]:
@@ -149,7 +55,7 @@ class Instruct(Task):
 
     def __init__(self, settings: TaskSettings) -> None:
         super().__init__(settings)
-        self.path = str(CHECKPOINT) if settings.model == "shipped" else settings.model
+        self.path = base_model_path(settings)
         config = load_config(self.path).get_text_config()
         self.vocabulary, positions = config.vocab_size, getattr(config, "max_position_embeddings", None)
         if settings.max_length and positions and settings.max_length > positions:
@@ -166,7 +72,7 @@ class Instruct(Task):
             self.metric, self.higher_is_better = "exact_match", True
             self.chance = sum(response == commonest for _, response in pairs["test"]) / len(pairs["test"])
         else:
-            pairs, left_out = alpaca(settings.data)
+            pairs, left_out = load_alpaca(settings.data)
             self.metric, self.higher_is_better = "perplexity", False
             self.chance = float(self.vocabulary)
         self.splits: dict[str, list[Example]] = {}
@@ -183,7 +89,7 @@ class Instruct(Task):
         Raises:
             UsageError: if that was all of them, or the tokenizer has tokens that the model does not know.
         """
-        examples = tokenised(self.tokenizer, pairs, self.longest)
+        examples = tokenise(self.tokenizer, pairs, self.longest)
         if not examples:
             raise UsageError(
                 f"task.max_length={self.longest}: no prompt of the {split} split leaves room for a response"
@@ -239,8 +145,8 @@ class Instruct(Task):
     def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Per row the responses' negative log-likelihood, tokens said right, and tokens: (rows, 3)."""
         tokens = (batch["targets"] != NO_TARGET).sum(1, keepdim=True)
-        found = torch.cat([outputs.sum(1), tokens], 1)
-        return found.masked_fill(~torch.isfinite(found).all(1, keepdim=True), torch.nan)
+        sums = torch.cat([outputs.sum(1), tokens], 1)
+        return sums.masked_fill(~torch.isfinite(sums).all(1, keepdim=True), torch.nan)
 
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         loss, right, tokens = predictions.double().unbind(1)

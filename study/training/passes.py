@@ -39,7 +39,7 @@ def base_model(task: Task, device: torch.device) -> nn.Module:
 
 def fold(task: Task, batches: Sequence[Batch], device: torch.device) -> Batch:
     """One batch per run, (batch, ...) each, as one batch with the runs leading: (runs * batch, ...)."""
-    return {name: value.to(device) for name, value in task.join(batches).items()}
+    return {name: value.to(device) for name, value in task.collate(batches).items()}
 
 
 def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextManager[Any]:
@@ -68,7 +68,7 @@ def evaluate(
         predictions.append(task.predictions(outputs, folded).unflatten(0, (runs, -1)).cpu())
         references.append(batch)
     model.train(was_training)
-    predicted, whole = torch.cat(predictions, 1), task.join(references)
+    predicted, whole = torch.cat(predictions, 1), task.collate(references)
     scores = [task.metrics(predicted[run], whole)[task.metric] for run in range(runs)]
     return scores, torch.cat(losses, 1).mean(1).tolist()
 

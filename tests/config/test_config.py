@@ -19,7 +19,7 @@ from study.config.checks import check_sources
 from study.errors import UsageError
 from study.planning.runs import group_by_variant, plan_runs, variant_titles
 from study.storage.schema import RECORD_VERSION
-from study.tasks.vtab import CHECKPOINT
+from study.tasks import shipped_checkpoint
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -185,7 +185,7 @@ def test_what_only_the_model_can_tell_is_told_before_training(study_command: Com
     blocks = study_command("study.sweep", "lr_grid", "method=ether", "method.ether.blocks=5")
     refused(blocks, "method ether", "blocks=5 does not divide the width 64", "q_proj", "4 or 8")
     corrupt = tmp_path / "corrupt"
-    shutil.copytree(CHECKPOINT, corrupt)
+    shutil.copytree(shipped_checkpoint("vtab"), corrupt)
     weights = corrupt / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     refused(

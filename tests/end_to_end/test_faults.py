@@ -402,11 +402,11 @@ def test_no_pickle_is_executed(undisturbed: Path, study_command: Command, tmp_pa
     assert done.returncode == 0, done.stderr
     same_tables(study, undisturbed)
 
-    from study.tasks.vtab import CHECKPOINT
+    from study.tasks import shipped_checkpoint
 
     weights = tmp_path / "weights"
     weights.mkdir()
-    shutil.copy(CHECKPOINT / "config.json", weights)
+    shutil.copy(shipped_checkpoint("vtab") / "config.json", weights)
     bomb(weights / "pytorch_model.bin")
     refused = study_command("study.sweep", *SMALL, "name=other", "task.model=./weights")
     assert refused.returncode == 2 and "./weights: cannot be loaded" in refused.stderr

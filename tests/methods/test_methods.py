@@ -28,8 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.getoption("--method")
     if "any_method" in metafunc.fixturenames:
         metafunc.parametrize("any_method", chosen or [*OWN, "lora", "hra", "boft"])
-    if "own" in metafunc.fixturenames:
-        metafunc.parametrize("own", [m for m in chosen or OWN if m in OWN])
+    if "multiplicative" in metafunc.fixturenames:
+        metafunc.parametrize("multiplicative", [m for m in chosen or OWN if m in OWN])
 
 
 class Toy(nn.Module):
@@ -95,11 +95,13 @@ def test_the_contract(any_method: str, check: str) -> None:
         assert (note == "starts at the base model") == IDENTITY_AT_START[any_method]
 
 
-def test_conv1d_of_gpt2(own: str) -> None:
+def test_conv1d_of_gpt2(multiplicative: str) -> None:
     torch.manual_seed(0)
     gpt = GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=1, n_head=2, vocab_size=31)).double().eval()
     tokens = torch.arange(10).view(1, -1)
-    model = get_peft_model(gpt, methods.config(own, {}, ["c_attn", "c_proj"]), autocast_adapter_dtype=False)
+    model = get_peft_model(
+        gpt, methods.config(multiplicative, {}, ["c_attn", "c_proj"]), autocast_adapter_dtype=False
+    )
     shake(model)
     adapted = [m for m in model.modules() if isinstance(m, MultiplicativeLayer)]
     assert all(isinstance(m.base_layer, Conv1D) for m in adapted) and len(adapted) == 3

@@ -275,9 +275,9 @@ def check(tuner: Tuner, task: Task, base: nn.Module) -> None:
 @pytest.mark.parametrize("method", sorted({*names_in_peft(), *(tuner.method for tuner in TUNERS)}))
 def test_every_tuner_does_what_the_page_says(method: str, task: Task, base: nn.Module) -> None:
     assert method in names_in_peft(), "not in the installed peft: take it off the table"
-    found = [tuner for tuner in TUNERS if tuner.method == method]
-    assert len(found) == 1, "new in peft: try it out, add its line to TUNERS, write the page anew"
-    check(found[0], task, base)
+    lines = [tuner for tuner in TUNERS if tuner.method == method]
+    assert len(lines) == 1, "new in peft: try it out, add its line to TUNERS, write the page anew"
+    check(lines[0], task, base)
 
 
 @pytest.mark.parametrize("tuner", VARIANTS, ids=str)

@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from study.errors import UsageError, first_line
@@ -104,11 +110,11 @@ def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kw
         raise UsageError(f"task.model={path}: cannot be loaded: {first_line(error)}") from None
     finally:
         logging.set_verbosity(verbosity)
-    broken = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])}
-    lost = sorted(k for k in broken if not any(part in new_modules for part in k.split(".")))
-    if lost:
+    unusable = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])}
+    needed = sorted(k for k in unusable if not any(part in new_modules for part in k.split(".")))
+    if needed:
         raise UsageError(
-            f"task.model={path}: {len(lost)} weights are missing or of another shape, such as {lost[0]}"
+            f"task.model={path}: {len(needed)} weights are missing or of another shape, such as {needed[0]}"
         )
     return model.requires_grad_(False)
 
@@ -120,10 +126,24 @@ def block_layers(model: nn.Module) -> list[str]:
     """
     from transformers.pytorch_utils import Conv1D
 
-    found: dict[str, None] = {}
+    layers: dict[str, None] = {}  # a set that stays in order
     for name, module in model.named_modules():
         parts = name.split(".")
         numbered = [i for i, part in enumerate(parts) if part.isdigit()]
         if numbered and isinstance(module, nn.Linear | Conv1D):
-            found[".".join(parts[numbered[0] + 1 :])] = None
-    return list(found)
+            layers[".".join(parts[numbered[0] + 1 :])] = None
+    return list(layers)
+
+
+def head_layers(path: str, **options: Any) -> list[str]:
+    """The layers with parameters that a classifier has beside the pretrained model: `pooler.dense`, ...
+
+    Not the modules that hold them: most tuners of peft cannot give back one without a weight of its own.
+    """
+    with skeletons():
+        model = load_pretrained(AutoModelForSequenceClassification, path, [], **options)
+    return [
+        name
+        for name, layer in model.named_modules()
+        if name.split(".")[0] != model.base_model_prefix and list(layer.parameters(recurse=False))
+    ]

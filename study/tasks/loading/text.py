@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.errors import UsageError, first_line, nearest
+from study.tasks.loading.splits import HELD_OUT, three_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,8 +24,8 @@ SPLIT_NAMES = ("train", "validation", "test")
 MATCHED = "validation_matched"
 """MNLI has two for validation; its score in GLUE is that on the rows of the kinds that it trains on."""
 
-HELD_OUT, MOST_HELD_OUT = 0.1, 2000
-"""Share of the training rows, and most of them, held out for a split that the data does not have."""
+MOST_HELD_OUT = 2000
+"""Rows that are held out at most for a split that the data does not have."""
 
 
 def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
@@ -46,20 +47,20 @@ def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
             s: [f for f in sorted(path.glob(f"{s}.*")) if f.suffix in FORMATS]
             for s in (*SPLIT_NAMES, MATCHED)
         }
-        found = {split: _file(matches[0]) for split, matches in files.items() if matches}
-        if "train" not in found:
+        parts = {split: _load_file(matches[0]) for split, matches in files.items() if matches}
+        if "train" not in parts:
             known = ", ".join(FORMATS)
             raise UsageError(f"task.data={source}: no train file in this folder (one of {known})")
-        return found
+        return parts
     if path.is_file():
-        return {"train": _file(path)}
+        return {"train": _load_file(path)}
     try:
         return dict(datasets.load_dataset(source, subset))
     except Exception as error:
         raise UsageError(f"task.data={source}: {first_line(error)}") from None
 
 
-def _file(path: Path) -> Dataset:
+def _load_file(path: Path) -> Dataset:
     import datasets
 
     if path.suffix not in FORMATS:
@@ -77,29 +78,25 @@ def _file(path: Path) -> Dataset:
     return rows
 
 
-def three_splits(found: dict[str, Dataset], test_is_hidden: bool = False) -> dict[str, Dataset]:
+def text_splits(parts: Mapping[str, Dataset], test_is_hidden: bool = False) -> dict[str, Dataset]:
     """`train`, `valid` and `test`; what is lacking is held out of the training rows, by a fixed shuffle.
 
     Args:
+        parts: what there is of SPLIT_NAMES.
         test_is_hidden: the data set's own test split has no labels: its validation split becomes the test,
             and the learning rate is chosen on rows held out of training, which nothing else has seen.
 
     Raises:
         UsageError: if there are too few rows to hold any out.
     """
-    parts = {"train": found["train"]}
-    names = {"test": "validation"} if test_is_hidden else {"test": "test", "valid": "validation"}
-    for split in ("test", "valid"):
-        if names.get(split) in found:
-            parts[split] = found[names[split]]
-        else:
-            rows = len(parts["train"])
-            held_out = max(1, min(round(HELD_OUT * rows), MOST_HELD_OUT))
-            if rows < 2:
-                raise UsageError("task.data: one row of training is too few to hold out a validation split")
-            cut = parts["train"].train_test_split(held_out, seed=0)
-            parts["train"], parts[split] = cut["train"], cut["test"]
-    return parts
+    given_as: dict[str, str | None] = {"test": "test", "valid": "validation"}
+    if test_is_hidden:
+        given_as = {"test": "validation", "valid": None}
+    return three_splits(
+        parts,
+        given_as,
+        held_out=lambda rows: max(1, min(round(HELD_OUT * rows), MOST_HELD_OUT)),
+    )
 
 
 def column(rows: Dataset, names: Sequence[str], what: str, source: str) -> str:

@@ -1,0 +1,149 @@
+"""The contract of a task: what training takes for granted of every one, as checks that say what to fix.
+
+`run(task)` tries a loaded task out at the size it has, so at `scale=mini`. Each check of `CHECKS` raises
+`Broken`, or returns a note (empty so far).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+
+from study.tasks import SPLITS, Batch, Task
+from study.testing.checks import Result, need, run_checks
+from study.training.passes import base_model
+
+
+def _first_rows(task: Task, split: str, count: int) -> Batch:
+    return task.examples(split, torch.arange(count))
+
+
+def _rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
+
+
+def _distinct(task: Task, batches: Sequence[Batch]) -> list[set[bytes]]:
+    """Each batch's examples by their first tensor, padded to one length where they differ in it."""
+    inputs = next(iter(task.collate(batches).values()))
+    return [
+        {row.numpy().tobytes() for row in part} for part in inputs.split([_rows(batch) for batch in batches])
+    ]
+
+
+def splits(task: Task) -> str:
+    """Every split has examples, and no example is in two splits."""
+    empty = [split for split in SPLITS if task.size(split) < 1]
+    need(not empty, f"no examples in {', '.join(empty)}", "size must count the examples of every split")
+    examples = _distinct(task, [_first_rows(task, split, task.size(split)) for split in SPLITS])
+    train, valid, test = examples
+    for first, second, names in ((train, valid, "train and valid"), (train, test, "train and test"),
+                                 (valid, test, "valid and test")):  # fmt: skip
+        shared = len(first & second)
+        need(not shared, f"{shared} examples are in both {names}", "scores must be of examples never seen")
+    return ""
+
+
+def batches(task: Task) -> str:
+    """Batches have one row per example in every tensor, and together are the whole split."""
+    total = 0
+    for batch in task.batches("valid"):
+        sizes = {len(tensor) for tensor in batch.values()}
+        need(len(sizes) == 1, f"a batch's tensors have {sorted(sizes)} rows", "one row per example in each")
+        most = task.settings.eval_batch_size
+        need(_rows(batch) <= most, f"a batch has {_rows(batch)} rows", f"at most eval_batch_size, {most}")
+        total += _rows(batch)
+    size = task.size("valid")
+    need(total == size, f"the batches of valid have {total} rows of {size}", "each example in one batch")
+    return ""
+
+
+def order(task: Task) -> str:
+    """A training batch is a function of the run's seed and the step."""
+
+    def inputs(seed: int, step: int) -> torch.Tensor:
+        return next(iter(task.batch(seed, step).values()))
+
+    fix = "draw with a generator of (seed, epoch) alone"
+    need(torch.equal(inputs(3, 5), inputs(3, 5)), "the same seed and step give other examples", fix)
+    need(not torch.equal(inputs(3, 5), inputs(3, 6)), "two steps have the same examples", fix)
+    need(not torch.equal(inputs(3, 5), inputs(4, 5)), "two seeds have the same examples", fix)
+    size = task.settings.batch_size
+    need(len(inputs(0, 0)) == size, f"a batch has {len(inputs(0, 0))} rows", f"batch_size is {size}")
+    return ""
+
+
+def epochs(task: Task) -> str:
+    """An epoch visits every training example once, but for a last, smaller batch."""
+    size, examples = task.settings.batch_size, task.size("train")
+    steps = examples // size
+    everything = _first_rows(task, "train", examples)
+    *visited, known = _distinct(task, [*(task.batch(0, step) for step in range(steps)), everything])
+    seen = set().union(*visited)
+    fix = "take the examples of an epoch in a new order, batch by batch"
+    need(seen <= known, f"{len(seen - known)} examples of an epoch are not in train", fix)
+    duplicates = examples - len(known)
+    missing = steps * size - duplicates - len(seen)
+    need(missing <= 0, f"an epoch misses {missing} examples, or visits some twice", fix)
+    return ""
+
+
+def outputs(task: Task) -> str:
+    """Losses and predictions have one row per example, whatever is beside it; metrics have the primary."""
+    model = task.model().eval()
+    batch = _first_rows(task, "train", 6)
+    results = task.forward(model, batch)
+    losses, predictions = task.losses(results, batch), task.predictions(results, batch)
+    need(losses.shape == (6,), f"losses of 6 rows have shape {tuple(losses.shape)}", "one per row, unreduced")
+    need(bool(torch.isfinite(losses).all()), "the base model's losses are not finite", "mend model or data")
+    need(len(predictions) == 6, f"predictions of 6 rows have {len(predictions)}", "one per row")
+    need(predictions.is_floating_point(), f"predictions are {predictions.dtype}", "floats can be nan")
+    metrics = task.metrics(predictions, batch)
+    need(task.metric in metrics, f"no {task.metric} among metrics {sorted(metrics)}", "metric must be one")
+    need(math.isfinite(metrics[task.metric]), f"{task.metric} of the base model is not finite", "define it")
+    broken = task.metrics(task.predictions(results * math.nan, batch), batch)[task.metric]
+    fix = "predictions must be nan where outputs are not finite, and metrics where predictions are"
+    need(math.isnan(broken), f"outputs that are nan give {task.metric} {broken}", fix)
+    first = {name: value[:1] for name, value in batch.items()}
+    fresh = _first_rows(task, "train", 1)  # padded to its own length
+    for alone, values in ((first, losses), (fresh, predictions)):
+        output = task.forward(model, alone)
+        value = task.losses(output, alone) if values is losses else task.predictions(output, alone)
+        same = torch.allclose(value[0], values[0], rtol=1e-4, atol=1e-5)
+        what = "loss" if values is losses else "prediction"
+        need(same, f"a row's {what} depends on the rows beside it", "mask padding; no batch statistics")
+    return ""
+
+
+def model(task: Task) -> str:
+    """The base model is frozen, fresh and the same each time, and has the modules that are named."""
+    first = task.model()
+    trained = [name for name, p in first.named_parameters() if p.requires_grad]
+    need(
+        not trained,
+        f"{len(trained)} parameters train, such as {trained[:1]}",
+        "requires_grad_(False)",
+    )
+    modules = {name for name, _ in first.named_modules()}
+    last_parts = {name.rpartition(".")[2] for name in modules}
+    absent = sorted(set(task.settings.target_modules) - last_parts)
+    need(not absent, f"target_modules {absent} are not in the model", "give ends of modules' names")
+    absent = sorted(set(task.head_modules) - modules)
+    need(not absent, f"head_modules {absent} are not in the model", "give their full names")
+    need(first is not task.model(), "model() gives the same object twice", "load or copy it anew")
+    one, two = (base_model(task, torch.device("cpu")).state_dict() for _ in range(2))
+    other = [name for name, value in one.items() if not torch.equal(value, two[name])]
+    fix = "draw nothing but from torch's generator, which is seeded before"
+    need(not other, f"two base models differ in {len(other)} tensors, such as {other[:1]}", fix)
+    return ""
+
+
+_ALL = (splits, batches, order, epochs, outputs, model)
+CHECKS: dict[str, Callable[[Task], str]] = {check.__name__: check for check in _ALL}
+"""By short name."""
+
+
+def run(task: Task) -> list[Result]:
+    """All checks of one loaded task; any other error counts as broken too."""
+    return run_checks(CHECKS, task, unless="not checked: the splits are broken")
