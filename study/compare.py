@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from study import config, methods
-from study.cli import commands
+from study.cli import exits
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.coordination.plan_file import read_plan
@@ -68,8 +68,8 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     command = shlex.join(["python", "-m", "study.compare", *arguments])
     if arguments[0] == "--check":
-        return commands.run(lambda: check(arguments[1:]), command)
-    return commands.run(lambda: compare(arguments, command), command)
+        return exits.resumable(lambda: check(arguments[1:]), command)
+    return exits.resumable(lambda: compare(arguments, command), command)
 
 
 def check(arguments: list[str]) -> int:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cli import commands
+from study.cli import exits
 from study.errors import UsageError, nearest
 from study.storage import adapters, tables
 from study.storage.files import write_atomically
@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> int:
         print(HELP)
         return 0 if arguments else 2
     command = shlex.join(["python", "-m", "study.evaluate", *arguments])
-    return commands.run(lambda: evaluate(arguments), command)
+    return exits.resumable(lambda: evaluate(arguments), command)
 
 
 def evaluate(arguments: list[str]) -> int:
