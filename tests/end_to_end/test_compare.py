@@ -13,7 +13,8 @@ from support.paths import ROOT
 from support.sweeps_under_test import Command, table
 
 from study import methods, tasks
-from study.compare import Contender, contender, parse
+from study.cli.contenders import Contender, offer, parse_contender
+from study.compare import COMMAND
 from study.config.compose import load
 from study.errors import UsageError
 from study.methods import external
@@ -41,6 +42,13 @@ def no_method_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(external.VARIABLE, "")
 
 
+def contender(text: str) -> Contender:
+    """The contender, offered to workers."""
+    parsed = parse_contender(text)
+    offer([parsed])
+    return parsed
+
+
 def written(folder: Path, name: str, text: str) -> Path:
     path = folder / f"{name}.py"
     path.write_text(text)
@@ -48,7 +56,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 
 def test_what_stands_on_the_command_line() -> None:
-    wanted, own, overrides = parse(
+    wanted, own, overrides = COMMAND.parse(
         ["hra=peft:HRA,r=4", "peft:BOFT", "my.py", "baseline=ether_plus,blocks=2", "lr=1e-3,1e-2",
          "task.steps=5", "task=vtab", "sweep=lr_grid", "seeds=3"]
     )  # fmt: skip
