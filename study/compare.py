@@ -7,6 +7,7 @@ where they are), and leaves results/compare/<name>/report.html.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import shlex
 import sys
@@ -14,35 +15,46 @@ from pathlib import Path
 
 from study import config
 from study.cli.arguments import Arguments, Command, Key
-from study.cli.contenders import Contender, offer, parse_contender
+from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
 from study.coordination.borrow import borrow_records
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.coordination.plan_file import read_plan
-from study.errors import UsageError
+from study.errors import UsageError, nearest
 from study.planning.runs import Run, plan_runs
 from study.settings import SweepSettings
 from study.storage import adapters
 from study.storage.comparison_file import Comparison, Cost
 
 SWEEP_KEYS = {field.name for field in dataclasses.fields(SweepSettings)} | {"scale"}
+OWN_KEYS = {
+    "baseline": Key("what the methods are compared with: a METHOD", "ether", default="ether"),
+    "sweep": Key("the grid that all of them run", "lr_grid", default="lr_grid"),
+    "name": Key("results/compare/STUDY; by default the labels", "STUDY"),
+}
+KEYS = (SWEEP_KEYS | OWN_KEYS.keys()) - {"methods", "method"}
 
 
 def is_override(argument: str) -> bool:
     """Whether an argument is for the sweep: METHOD can have a `=` as well, as in `hra4=peft:HRA,r=4`.
 
     Raises:
-        UsageError: if it chooses methods, or a method's options, as a sweep's overrides do.
+        UsageError: if it chooses methods, or a method's options, as a sweep's overrides do; or if its key is
+            misspelt.
     """
     key, _, value = argument.partition("=")
     if key == "method":
         raise UsageError(f"{argument}: name the methods alone, as in: study.compare peft:HRA ether")
-    if not (value and re.fullmatch(r"[\w.]+", key) and (key in SWEEP_KEYS or "." in key)):
+    if not (value and re.fullmatch(r"[\w.]+", key)):
         return False
     if key == "methods" or key.startswith("method."):
         raise UsageError(f"{argument}: give options with their method, as in peft:HRA,r=4")
-    return True
+    if key in SWEEP_KEYS or "." in key:
+        return True
+    if not is_method(value) and difflib.get_close_matches(key, KEYS, cutoff=0.75):
+        raise UsageError(f"unknown key {key!r}; {nearest(key, KEYS)}")
+    return False
 
 
 COMMAND = Command(
@@ -66,11 +78,7 @@ compare in results/compare/STUDY/report.html.
             ("", "takes a method file through the contract of methods and says of each failure what to fix")
         ],
     },
-    keys={
-        "baseline": Key("what the methods are compared with: a METHOD", "ether", default="ether"),
-        "sweep": Key("the grid that all of them run", "lr_grid", default="lr_grid"),
-        "name": Key("results/compare/STUDY; by default the labels", "STUDY"),
-    },
+    keys=OWN_KEYS,
     is_override=is_override,
     overrides=[
         (

@@ -126,7 +126,7 @@ class LauncherSettings:
 
 @dataclass
 class SweepSettings:
-    """A whole study: which runs, on what, launched how, kept where."""
+    """A study: which runs, on what, how launched, and where the results go."""
 
     sweep: str = setting(MISSING, "the YAML file's name under sweeps/")
     name: str = setting(

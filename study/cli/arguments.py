@@ -156,7 +156,7 @@ class Command:
         lines = [f"{'' if i else 'usage:':6} {usage}" for i, usage in enumerate(usages)]
         blocks = (self.sections, {"keys": [*key_rows, *self.overrides]}, {"exit": self.exit})
         tables = ["\n".join(_section(*each) for each in block.items() if each[1]) for block in blocks]
-        return "\n\n".join(["\n".join(lines), self.about.strip(), *filter(None, tables)]) + "\n"
+        return "\n\n".join(["\n".join(lines), self.about.strip(), *filter(None, tables)])
 
 
 def _section(heading: str, rows: Rows) -> str:

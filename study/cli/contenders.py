@@ -32,6 +32,12 @@ class Contender:
     file: Path | None = None
 
 
+def is_method(text: str) -> bool:
+    """Whether `METHOD,option=value,...` looks like a method: a file, one of `peft`'s, or a known name."""
+    name, *_ = text.split(",")
+    return name.endswith(".py") or name.startswith("peft:") or name in methods.names()
+
+
 def parse_contender(text: str) -> Contender:
     """Reads `LABEL=METHOD,option=value,...`. Nothing is imported, and nothing is made known to anyone.
 

@@ -106,8 +106,8 @@ def _check_source(key: str, value: str) -> None:
     if path.exists() or "/" not in value:
         return
     if value.startswith((".", "/", "~")) or value.count("/") > 1 or Path(value.split("/")[0]).is_dir():
-        there = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), there)}" if there else ""
+        siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
+        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
         raise UsageError(f"{key}={value}: no such folder{hint}")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         from huggingface_hub.constants import HF_HUB_CACHE

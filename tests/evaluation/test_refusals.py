@@ -22,8 +22,8 @@ def test_help_does_not_wait_for_torch() -> None:
         "import sys; from study.evaluate import main; code = main(['--help']); "
         "assert not {'torch', 'lm_eval', 'pandas'} & set(sys.modules); sys.exit(code)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.returncode == 0 and "benchmarks=mmlu,arc,tru1,tru2" in found.stdout, found.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0 and "benchmarks=mmlu,arc,tru1,tru2" in result.stdout, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_what_is_wrong_with_a_benchmark_is_one_line(
     monkeypatch.setattr(datasets, "load_dataset", offline)
     folder = Path(shutil.copytree(study, tmp_path / "copy", ignore=shutil.ignore_patterns("benchmarks*")))
     assert command(folder, *options) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if line]
-    assert len(said) == 1 and said[0].startswith("error: ") and words in said[0], said
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0], lines
     assert not (folder / "benchmarks.csv").exists()
 
 
@@ -122,8 +122,8 @@ def test_what_is_wrong_with_a_model_is_one_line(
     assert "task.model=shipped: a vit model writes no text" in line(task="vtab", task_model="shipped")
     assert "unknown method 'mine'; give its file: STUDY_METHODS=mine=FILE.py" in line(method="mine")
     weights = folder / "adapters" / runs["run_id"][0] / "adapter_model.safetensors"
-    whole = load_file(weights)
-    save_file({name: whole[name] for name in list(whole)[1:]}, weights)
+    tensors = load_file(weights)
+    save_file({name: tensors[name] for name in list(tensors)[1:]}, weights)
     assert f"{weights.parent}: cannot be loaded: Found missing adapter keys" in line()
     weights.write_bytes(b"half a file")
     assert f"{weights.parent}: cannot be loaded: " in line()

@@ -31,8 +31,8 @@ def test_scores_of_merged_models_are_those_of_the_adapted_by_hand(
     from study.tasks.loading.pretrained import load_tokenizer
 
     task = benchmarks.load({"tru1": PAPER["tru1"]}, str(own_tasks))["tru1"].loaded["tasks"]["truthfulqa_mc1"]
-    preface, found, _ = task.doc_to_text(TRUTHFUL[0]).rpartition(f"\n\nQ: {TRUTHFUL[0]['question']}\nA:")
-    assert found and preface.count("Q: ") == 6
+    preface, separator, _ = task.doc_to_text(TRUTHFUL[0]).rpartition(f"\n\nQ: {TRUTHFUL[0]['question']}\nA:")
+    assert separator and preface.count("Q: ") == 6
     tokenizer = load_tokenizer(str(llama))
     scores = table(evaluated).pivot(index="run_id", columns="benchmark", values="score")
     assert scores.shape == (4, 4) and scores["tru2"].nunique() == 4, "each adapter changes something"
@@ -50,25 +50,25 @@ def test_scores_of_merged_models_are_those_of_the_adapted_by_hand(
 
 @pytest.mark.slow
 def test_the_table_says_what_was_asked(evaluated: Path) -> None:
-    found, runs = table(evaluated), pd.read_parquet(evaluated / "runs.parquet").set_index("run_id")
-    assert list(found.columns) == list(COLUMNS)
-    assert set(found["run_id"]) == {"", *(path.name for path in (evaluated / "adapters").iterdir())}
-    assert (found["metric"] == "acc").all() and (found["precision"] == "float32").all()
-    base = found[found["run_id"] == ""]
+    scores, runs = table(evaluated), pd.read_parquet(evaluated / "runs.parquet").set_index("run_id")
+    assert list(scores.columns) == list(COLUMNS)
+    assert set(scores["run_id"]) == {"", *(path.name for path in (evaluated / "adapters").iterdir())}
+    assert (scores["metric"] == "acc").all() and (scores["precision"] == "float32").all()
+    base = scores[scores["run_id"] == ""]
     assert (base["method"] == "base").all() and (base["form"] == "base").all()
     assert base[["lr", "seed"]].isna().all(axis=None) and (base["parameters"] == 0).all()
-    own = found[found["run_id"] != ""]
-    assert (own["form"] == "merged").all()
+    of_runs = scores[scores["run_id"] != ""]
+    assert (of_runs["form"] == "merged").all()
     columns = ["method", "lr", "seed", "parameters"]
-    expected = runs.loc[own["run_id"], columns].reset_index(drop=True)
-    pd.testing.assert_frame_equal(own[columns].reset_index(drop=True), expected, check_dtype=False)
+    expected = runs.loc[of_runs["run_id"], columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_runs[columns].reset_index(drop=True), expected, check_dtype=False)
     sizes = {
         "mmlu": sum(map(len, MMLU.values())),
         "arc": len(ARC),
         "tru1": len(TRUTHFUL),
         "tru2": len(TRUTHFUL),
     }
-    assert len(MMLU) == 57 and (found["examples"] == found["benchmark"].map(sizes)).all()
+    assert len(MMLU) == 57 and (scores["examples"] == scores["benchmark"].map(sizes)).all()
     arc = base[base["benchmark"] == "arc"].iloc[0]
     spread = (arc["score"] * (1 - arc["score"]) / (len(ARC) - 1)) ** 0.5
     assert arc["stderr"] == pytest.approx(spread)
@@ -112,13 +112,13 @@ def test_own_tasks_and_a_try(evaluated: Path, command: Any, own_tasks: Path, tmp
     before = (folder / "benchmarks.csv").read_text()
     assert command(folder, "benchmarks=ours,ours:acc,ours", "limit=5") == 0
     assert (folder / "benchmarks.csv").read_text() == before
-    found = table(folder, "benchmarks_limit5.csv")
-    assert list(found["benchmark"]) == ["ours", "ours:acc"] * 4
-    assert list(found["metric"]) == ["acc_norm", "acc"] * 4 and (found["examples"] == 5).all()
+    scores = table(folder, "benchmarks_limit5.csv")
+    assert list(scores["benchmark"]) == ["ours", "ours:acc"] * 4
+    assert list(scores["metric"]) == ["acc_norm", "acc"] * 4 and (scores["examples"] == 5).all()
     assert command(folder, "benchmarks=ours") == 0
-    found = table(folder)
-    assert found["benchmark"].value_counts().to_dict() == dict.fromkeys([*PAPER, "ours"], 4)
-    assert (found.loc[found["benchmark"] == "ours", "examples"] == 8).all()
+    scores = table(folder)
+    assert scores["benchmark"].value_counts().to_dict() == dict.fromkeys([*PAPER, "ours"], 4)
+    assert (scores.loc[scores["benchmark"] == "ours", "examples"] == 8).all()
 
 
 @pytest.mark.slow
@@ -128,9 +128,9 @@ def test_answers_that_are_not_numbers_score_nothing(
     """Of nan the harness takes the first answer, which is TruthfulQA's right one: 100 % for a lost model."""
     folder = make_study(tmp_path / "lost", llama, {"lora": float("nan")})
     assert command(folder, "benchmarks=arc,tru1,tru2") == 0
-    found = table(folder)
-    assert found.loc[found["method"] == "base", "score"].notna().all()
-    assert found.loc[found["method"] == "lora", "score"].isna().all() and len(found) == 6
+    scores = table(folder)
+    assert scores.loc[scores["method"] == "base", "score"].notna().all()
+    assert scores.loc[scores["method"] == "lora", "score"].isna().all() and len(scores) == 6
 
 
 @pytest.mark.slow
@@ -149,8 +149,8 @@ def test_in_bfloat16_adapters_stay_beside_the_weights(
         assert torch.equal((weights.double() + change).bfloat16(), weights)
     model = models.load(candidates(folder)[1], torch.device("cpu"), "8").lm
     requests = [SimpleNamespace(args=(row["question"], f" {sentence()}")) for row in ARC]
-    found = torch.tensor([value for value, _ in model.loglikelihood(requests)])
-    assert model.model.dtype == torch.bfloat16 and (found != found.bfloat16()).any()
+    log_likelihoods = torch.tensor([value for value, _ in model.loglikelihood(requests)])
+    assert model.model.dtype == torch.bfloat16 and (log_likelihoods != log_likelihoods.bfloat16()).any()
     folder = make_study(tmp_path / "lily", llama, {"lily": 0.3})
     assert command(folder, "benchmarks=tru2") == 0
     base, lily = table(folder).to_dict("records")

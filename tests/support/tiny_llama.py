@@ -70,12 +70,12 @@ def likelihoods(model: nn.Module, tokenizer: Any, context: str, answers: list[st
     """log p(answer | context) of each answer, summed over its tokens; what is filled in follows them."""
     before = len(tokenizer(context)["input_ids"])
     tokens = [tokenizer(f"{context} {answer}")["input_ids"] for answer in answers]
-    filled = [[*own, *[0] * (max(map(len, tokens)) - len(own))] for own in tokens]
+    padded = [[*sequence, *[0] * (max(map(len, tokens)) - len(sequence))] for sequence in tokens]
     with torch.no_grad():
-        found = model(torch.tensor(filled)).logits.float().log_softmax(-1)
+        log_probs = model(torch.tensor(padded)).logits.float().log_softmax(-1)
     return [
-        sum(found[i, at - 1, own[at]].item() for at in range(before, len(own)))
-        for i, own in enumerate(tokens)
+        sum(log_probs[i, at - 1, sequence[at]].item() for at in range(before, len(sequence)))
+        for i, sequence in enumerate(tokens)
     ]
 
 
@@ -93,21 +93,21 @@ def by_hand(model: nn.Module, tokenizer: Any, preface: str) -> dict[str, float]:
         return sum(map(correct, rows)) / len(rows)
 
     def arc(row: dict[str, Any]) -> bool:
-        found = ask(f"Question: {row['question']}\nAnswer:", row["choices"]["text"])
-        return "ABCD"[best(found)] == row["answerKey"]
+        log_probs = ask(f"Question: {row['question']}\nAnswer:", row["choices"]["text"])
+        return "ABCD"[best(log_probs)] == row["answerKey"]
 
     def mmlu(subject: str, row: dict[str, Any]) -> bool:
-        told = "The following are multiple choice questions (with answers) about"
+        intro = "The following are multiple choice questions (with answers) about"
         listed = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", row["choices"], strict=True))
-        context = f"{told} {subject.replace('_', ' ')}.\n\n{row['question']}\n{listed}\nAnswer:"
+        context = f"{intro} {subject.replace('_', ' ')}.\n\n{row['question']}\n{listed}\nAnswer:"
         return best(ask(context, list("ABCD"))) == row["answer"]
 
     def truth(row: dict[str, Any], targets: str) -> list[float]:
         return ask(f"{preface}\n\nQ: {row['question']}\nA:", row[targets]["choices"])
 
     def mass(row: dict[str, Any]) -> float:
-        found = torch.tensor(truth(row, "mc2_targets"), dtype=torch.float64).softmax(0)
-        return found[torch.tensor(row["mc2_targets"]["labels"]) == 1].sum().item()
+        mass_of_answers = torch.tensor(truth(row, "mc2_targets"), dtype=torch.float64).softmax(0)
+        return mass_of_answers[torch.tensor(row["mc2_targets"]["labels"]) == 1].sum().item()
 
     return {
         "arc": right(ARC, arc),
