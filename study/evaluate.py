@@ -102,6 +102,7 @@ def evaluate(arguments: Arguments) -> int:
         print(f"{', '.join(names)} on {len(asked)} models: {left} of {len(asked) * len(names)} to do")
         if missing:
             _require_harness()
+            _hide_bars_off_terminals()
             from study.evaluation import benchmarks, models
 
             for candidate in missing:
@@ -145,8 +146,12 @@ def _require_harness() -> None:
     """Raises UsageError if the extra is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
         raise UsageError("the lm-evaluation-harness is not installed: pip install 'ether-study[eval]'")
+
+
+def _hide_bars_off_terminals() -> None:
+    """tqdm, which the harness draws its bars with, reads this when it is imported."""
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for terminals; tqdm reads it when imported
+        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def _score(candidate: Candidate, benchmark: Benchmark, answer: Answer) -> Score:
