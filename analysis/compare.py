@@ -37,7 +37,7 @@ from analysis.figures import learning_rate as figures
 from analysis.figures.style import REFERENCE, legend_beside, looks, save
 from analysis.report import CAPTIONS, SHOWN, accidents, announce, shared_settings, table_rows
 from analysis.statistics.robustness import DEFINITIONS, robustness_table
-from study.cli.commands import one_line
+from study.cli.exits import one_line
 
 PARETO = (
     "Score and sensitivity against trained parameters: means over seeds with 95 % Student intervals. Filled: "

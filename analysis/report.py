@@ -21,7 +21,7 @@ from analysis.figures import geometry as geometry_figures
 from analysis.figures import learning_rate as figures
 from analysis.figures.style import looks
 from analysis.statistics.robustness import DEFINITIONS, robustness_table
-from study.cli.commands import one_line
+from study.cli.exits import one_line
 
 SHOWN = {
     "tuned_test": "tuned test score",

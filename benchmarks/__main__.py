@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from study.cli.commands import one_line
+from study.cli.exits import one_line
 from study.errors import UsageError, nearest
 
 NAMES = ("packing", "energy", "cluster", "scale", "gpu")

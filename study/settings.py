@@ -55,8 +55,8 @@ def described(help: str) -> dict[str, About]:
 
 
 def about(setting: Field[Any]) -> About:
-    """What stands beside a setting below; nothing where a field is a group of settings."""
-    return setting.metadata.get("about", About(""))
+    """What stands beside a setting below. Raises KeyError if the field is a group of settings."""
+    return setting.metadata["about"]
 
 
 @dataclass
@@ -126,7 +126,7 @@ class LauncherSettings:
 
 @dataclass
 class SweepSettings:
-    """A whole study: which runs, on what, launched how, kept where."""
+    """A study: which runs, on what, how launched, and where the results go."""
 
     sweep: str = setting(MISSING, "the YAML file's name under sweeps/")
     name: str = setting(
@@ -159,6 +159,17 @@ class SweepSettings:
     dry_run: bool = setting(False, "print the plan, run nothing")
     retry: str | None = setting(None, "`failed`: repeat the runs that failed", choices=("failed",))
     report: bool = setting(True, "draw the learning-rate report at the end")
+
+
+def settings_by_key() -> dict[str, About]:
+    """What is known of every single setting, by the key that sets it: `seeds`, `task.steps`, ..."""
+    groups = (("", SweepSettings), ("task.", TaskSettings), ("launcher.", LauncherSettings))
+    return {
+        f"{prefix}{each.name}": about(each)
+        for prefix, group in groups
+        for each in fields(group)
+        if "about" in each.metadata
+    }
 
 
 def per_run_settings() -> tuple[str, ...]:

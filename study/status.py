@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from study import launchers
-from study.cli import commands
+from study.cli.arguments import Arguments, Command, Key
 from study.coordination.plan_file import Plan, PlannedPack, read_plan
 from study.errors import UsageError, nearest
 from study.launchers import JobState
@@ -20,37 +20,31 @@ from study.planning.jobs import train_key
 from study.storage import checkpoints, lock, records
 from study.storage.checkpoints import Progress
 
-HELP = """\
-usage: python -m study.status NAME [results=FOLDER]
-
+COMMAND = Command(
+    module="study.status",
+    name="NAME",
+    about="""
 Says how the study in FOLDER/NAME stands (default results/NAME): runs done, running and waiting; what
 failed, diverged, was begun again; Slurm's tasks, their time left, and why any of them is held.
-"""
+""",
+    keys={"results": Key("where studies are kept", "FOLDER", default="results")},
+    exit=[("", "0 the study's state is printed, 2 there is no such study")],
+)
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
-        return 0 if arguments else 2
-
-    def show() -> int:
-        print(status(_folder(arguments)))
-        return 0
-
-    return commands.run(show, f"python -m study.status {arguments[0]}")
+    return COMMAND.run(arguments, show)
 
 
-def _folder(arguments: list[str]) -> Path:
-    name, *overrides = arguments
-    for override in overrides:
-        if not override.startswith("results="):
-            raise UsageError(f"{override!r}: only results=FOLDER can follow the name")
-    results = Path(overrides[-1].removeprefix("results=") if overrides else "results")
+def show(arguments: Arguments) -> int:
+    """Prints how the study stands. Raises UsageError if there is none."""
+    results, name = Path(arguments.keys["results"]), arguments.names[0]
     if not (results / name / "plan.json").exists():
         known = sorted(path.parent.name for path in results.glob("*/plan.json"))
         hint = nearest(name, known) if known else f"{results} holds no study yet"
         raise UsageError(f"no study {results / name}; {hint}")
-    return results / name
+    print(status(results / name))
+    return 0
 
 
 def status(folder: Path) -> str:

@@ -2,63 +2,72 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
 from study import config, methods, tasks
-from study.cli import commands
+from study.cli.arguments import Arguments, Command
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.planning.runs import plan_runs
 
-HELP = """\
-usage: python -m study.sweep NAME [key=value ...]
+OVERRIDES = (
+    ("method=ether,lora", "methods to run"),
+    ("lr=1e-3,1e-2", "learning rates"),
+    ("seeds=3", "seeds 0, 1, 2"),
+    ("method.ether.blocks=8", "an option; a,b,c on any key adds an axis to the grid"),
+    ("task=NAME scale=mini|paper", "task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ..."),
+    ("task.accumulate=4", "parts of a batch, one after the other; task.gradient_checkpointing=true"),
+    ("name=STUDY results=FOLDER", "where the results go: FOLDER/STUDY"),
+    ("pack_size=1", "runs trained together (default: measured by a probe)"),
+    ("save_adapters=none|best|all", "keep adapters, in peft's format: RESULTS/STUDY/adapters"),
+    ("checkpoint_s=60", "seconds between checkpoints of a pack in training"),
+    ("launcher.workers=2", "processes on this machine; launcher.device=cpu|cuda"),
+    ("launcher.gpu_memory_gb=80", "packs no larger than fit; with dry_run, what they need and for what"),
+    (
+        "launcher=slurm",
+        "array tasks on a cluster: launcher.partition=NAME .account= .qos= .timeout_min= "
+        ".array_parallelism= ... (study/settings.py)",
+    ),
+    ("detach=true", "with launcher=slurm: submit and return; the same command attaches"),
+    ("prefetch=true", "load models and data into the cache, run nothing"),
+    ("dry_run=true", "print the plan, run nothing"),
+    ("retry=failed", "repeat runs that failed"),
+)
 
+
+def command() -> Command:
+    """What `study.sweep` takes, with the names that there are."""
+    own_methods = ", ".join(["lora", *sorted(methods.own_names())])
+    sweeps = ", ".join(config.sweep_names())
+    return Command(
+        module="study.sweep",
+        name="NAME",
+        missing=f"no sweep given; name one of: {sweeps}",
+        about="""
 Runs the sweep sweeps/NAME.yaml, whatever of it is missing, and leaves tables, figures and report.html
 in results/NAME/. Interrupt it at will: the same command goes on from there.
-
-sweeps   {sweeps}
-tasks    {tasks}
-methods  {methods}
-         and every tuner of the installed peft, as hra, boft, ... or peft:NAME
-
-keys     method=ether,lora            methods to run
-         lr=1e-3,1e-2                 learning rates
-         seeds=3                      seeds 0, 1, 2
-         method.ether.blocks=8        an option; a,b,c on any key adds an axis to the grid
-         task=NAME scale=mini|paper   task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ...
-         task.accumulate=4            parts of a batch, one after the other; task.gradient_checkpointing=true
-         name=STUDY results=FOLDER    where the results go: FOLDER/STUDY
-         pack_size=1                  runs trained together (default: found by a probe)
-         save_adapters=none|best|all  keep adapters, in peft's format: RESULTS/STUDY/adapters
-         checkpoint_s=60              seconds between checkpoints of a pack in training
-         launcher.workers=2 launcher.device=cpu|cuda
-         launcher.gpu_memory_gb=80    packs no larger than fit; with dry_run, what they need and for what
-         launcher=slurm               array tasks on a cluster: launcher.partition=NAME .account= .qos=
-                                      .timeout_min= .array_parallelism= ... (study/settings.py)
-         detach=true                  with launcher=slurm: submit and return; the same command attaches
-         prefetch=true                load models and data into the cache, run nothing
-         dry_run=true                 print the plan, run nothing
-         retry=failed                 repeat runs that failed
-
-exit     0 every run ended (diverged counts), 1 some failed or were lost, 2 wrong usage,
-         130/143 after a signal
-"""
+""",
+        is_override=lambda argument: "=" in argument,
+        overrides=OVERRIDES,
+        sections={
+            "sweeps": [("", sweeps)],
+            "tasks": [("", ", ".join(tasks.names()))],
+            "methods": [
+                ("", own_methods),
+                ("", "and every tuner of the installed peft, as hra, boft, ... or peft:NAME"),
+            ],
+        },
+    )
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        own = ", ".join(["lora", *sorted(methods.own_names())])
-        names = {"sweeps": config.sweep_names(), "tasks": tasks.names()}
-        print(HELP.format(methods=own, **{key: ", ".join(value) for key, value in names.items()}))
-        return 0 if arguments else 2
-    return commands.run(lambda: sweep(arguments), shlex.join(["python", "-m", "study.sweep", *arguments]))
+    return command().run(arguments, sweep)
 
 
-def sweep(arguments: list[str]) -> int:
+def sweep(arguments: Arguments) -> int:
     """Carries out the sweep; returns the command's exit code. Raises as `run_study` does."""
-    settings = config.load(arguments[0], arguments[1:])
+    settings = config.load(arguments.names[0], arguments.overrides)
     runs = plan_runs(settings)
     if settings.dry_run:
         print(format_plan(settings, runs))

@@ -6,7 +6,7 @@ table together are corrected by Holm's method (Holm 1979).
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from analysis.data.table import AnalysisError, Study, load
 from analysis.figures.style import looks
 from analysis.statistics import paired
 from analysis.statistics.robustness import Array
-from study.errors import first_line
+from study.errors import UsageError
+from study.storage.comparison_file import Cost, read_comparison
 
 LEVEL = 0.05
 BETTER, WORSE, NOT_SHOWN, NO_DECISION = "better", "worse", "no difference shown", "no decision possible"
@@ -41,12 +42,12 @@ COSTS = {
 class Compared(Study):
     """A study under the labels of compare.json.
 
-    order: the labels, baseline first. costs: label -> saved_mb, adapter_bytes, unpackable.
+    order: the labels, baseline first. costs: by label.
     command: what made it.
     """
 
     order: list[str]
-    costs: dict[str, dict[str, Any]]
+    costs: Mapping[str, Cost]
     command: str
 
     @property
@@ -70,8 +71,11 @@ def read(folder: Path) -> Compared:
         AnalysisError: if tables or compare.json are missing, damaged or at odds with each other.
     """
     study = load(folder)
-    told = _described(folder / "compare.json")
-    order, labels = told["order"], told["labels"]
+    try:
+        comparison = read_comparison(folder)
+    except UsageError as error:
+        raise AnalysisError(str(error)) from None
+    order, labels = list(comparison.order), comparison.labels
     runs = study.runs[study.runs["run_id"].isin(labels.keys())].copy()
     runs["label"] = runs["run_id"].map(labels)
     runs["place"] = runs["label"].map({label: place for place, label in enumerate(order)}).astype("int64")
@@ -79,7 +83,7 @@ def read(folder: Path) -> Compared:
     if absentees:
         raise AnalysisError(
             f"{folder}/runs.parquet has no run of {', '.join(absentees)}; run the command again: "
-            f"{told.get('command') or 'python -m study.compare'}"
+            f"{comparison.command or 'python -m study.compare'}"
         )
     twice = runs[runs.duplicated(["label", "lr", "seed"])]
     if len(twice):
@@ -91,26 +95,7 @@ def read(folder: Path) -> Compared:
     if not (runs["counted"] & (runs["label"] == order[0])).any():
         raise AnalysisError(f"every run of the baseline {order[0]} failed; see the reasons in runs.parquet")
     history, layers = (table[table["run_id"].isin(runs["run_id"])] for table in (study.history, study.layers))
-    costs, command = told.get("costs", {}), told.get("command", "")
-    return Compared(study.name, runs, history, layers, order, costs, command)
-
-
-def _described(path: Path) -> dict[str, Any]:
-    """compare.json, checked."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        order, labels = told["order"], told["labels"]
-        right = told["baseline"] == order[0] and set(labels.values()) <= set(order)
-        right &= len(set(order)) == len(order) > 1
-    except FileNotFoundError:
-        raise AnalysisError(f"{path} is missing; it is made by: python -m study.compare METHOD") from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise AnalysisError(f"{path} cannot be read: {type(error).__name__} {first_line(error)}") from None
-    if not right:
-        raise AnalysisError(
-            f"{path}: `order` must be the baseline and then the new methods, once each, and hold every label"
-        )
-    return told
+    return Compared(study.name, runs, history, layers, order, comparison.costs, comparison.command)
 
 
 def figures_by_seed(study: Compared) -> dict[str, pd.DataFrame]:
@@ -197,15 +182,15 @@ def costs_table(study: Compared) -> pd.DataFrame:
     """
     rows = []
     for label in study.order:
-        own, told = study.of(label), study.costs.get(label) or {}
+        own, cost = study.of(label), study.costs.get(label, Cost())
         own = own[own["counted"]]
         devices = ", ".join(sorted({str(d) for d in own["device"]}))
         rows.append(
             {"label": label, "parameters": own["parameters"].mean(),
-             "step_seconds": own["step_seconds"].mean(), "saved_mb": told.get("saved_mb"),
-             "adapter_bytes": told.get("adapter_bytes"),
-             "packs": "one by one" if told.get("unpackable") else "in packs",
-             "unpackable": told.get("unpackable") or "", "device": devices}
+             "step_seconds": own["step_seconds"].mean(), "saved_mb": cost.saved_mb,
+             "adapter_bytes": cost.adapter_bytes,
+             "packs": "one by one" if cost.unpackable else "in packs",
+             "unpackable": cost.unpackable, "device": devices}
         )  # fmt: skip
     table = pd.DataFrame(rows)
     for name in COSTS:

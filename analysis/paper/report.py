@@ -41,7 +41,7 @@ from analysis.paper.claims import (
 )
 from analysis.statistics.paired import comparison_table
 from analysis.statistics.robustness import robustness_table
-from study.cli.commands import one_line
+from study.cli.exits import one_line
 
 Drawer = Callable[[Study, Path], Path]
 

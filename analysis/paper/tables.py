@@ -13,6 +13,7 @@ are printed cells beside which nothing of ours stands.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from analysis.figures.style import NAMES
 from analysis.paper.accounting import PRINTED
 from analysis.statistics.paired import mean_interval
 from analysis.statistics.robustness import robustness_table
-from study import evaluate
+from study.evaluation.scores_file import COLUMNS as SCORE_COLUMNS
+from study.evaluation.scores_file import read_scores
 
 Rows = list[dict[str, Any]]
 
@@ -132,7 +134,7 @@ def _evaluated(study: Study, own: Rows, results: Path) -> Rows:
     """
     files = [results / name / "benchmarks.csv" for name in study.runs["study"].unique()]
     table = pd.DataFrame(
-        [row for file in files for row in evaluate.read(file)], columns=list(evaluate.COLUMNS)
+        [dataclasses.asdict(row) for file in files for row in read_scores(file)], columns=list(SCORE_COLUMNS)
     )
     table = table[table["benchmark"].isin(set(printed(5)["benchmark"]))]
     table = table.assign(score=100 * table["score"].astype(float))

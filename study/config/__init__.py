@@ -1,6 +1,7 @@
 """From a sweep's YAML and the user's overrides to checked, typed settings."""
 
-from study.config.compose import launcher_names, load, sweep_folders, sweep_names
+from study.config.compose import load
+from study.config.names import launcher_names, sweep_folders, sweep_names
 from study.settings import LauncherSettings, SweepSettings, TaskSettings
 
 __all__ = [

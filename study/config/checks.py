@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study import launchers
 from study.errors import UsageError, nearest
-from study.settings import SAVE_ADAPTERS
-
-if TYPE_CHECKING:
-    from study.settings import SweepSettings
+from study.settings import About, SweepSettings, settings_by_key
 
 
 def check_number(key: str, value: Any) -> None:
@@ -31,6 +29,24 @@ def check(s: SweepSettings) -> None:
     Raises:
         UsageError: naming the key, its value and what would be right.
     """
+    _check_grid(s)
+    known = settings_by_key()
+    for key, bounds in known.items():
+        _check_value(key, _value(s, key), bounds)
+    further = [*s.axes.items(), *((key, [value]) for point in s.points for key, value in point.items())]
+    for key, values in further:
+        for value in values:
+            _check_value(key, value, known.get(key, About("")))
+    if s.task.accumulate > s.task.batch_size:
+        raise UsageError(
+            f"task.accumulate={s.task.accumulate} is more than task.batch_size={s.task.batch_size}"
+        )
+    if Path(s.name).name != s.name or s.name.startswith("."):
+        raise UsageError(f"name={s.name} is not a folder's name; give one without slashes")
+    _check_launcher(s)
+
+
+def _check_grid(s: SweepSettings) -> None:
     axes: dict[str, list[Any]] = {"method": s.methods, **s.axes}
     if not s.points or any("lr" not in point for point in s.points):
         axes["lr"] = s.lr
@@ -42,49 +58,28 @@ def check(s: SweepSettings) -> None:
     for lr in [*s.lr, *(point["lr"] for point in s.points if "lr" in point)]:
         if not (math.isfinite(lr) and lr > 0):
             raise UsageError(f"lr={lr} is not a learning rate; give positive, finite numbers")
-    positive = {
-        "seeds": s.seeds,
-        "task.batch_size": s.task.batch_size,
-        "task.eval_batch_size": s.task.eval_batch_size,
-        "task.evaluations": s.task.evaluations,
-        "pack_size": s.pack_size,
-        "checkpoint_s": s.checkpoint_s,
-        "launcher.workers": s.launcher.workers,
-        "launcher.cpus_per_task": s.launcher.cpus_per_task,
-        "launcher.mem_gb": s.launcher.mem_gb,
-        "launcher.gpu_memory_gb": s.launcher.gpu_memory_gb,
-        "launcher.timeout_min": s.launcher.timeout_min,
-        "launcher.array_parallelism": s.launcher.array_parallelism,
-        "launcher.max_array": s.launcher.max_array,
-        "task.head_lr": s.task.head_lr,
-        "task.clip": s.task.clip,
-        "task.max_length": s.task.max_length,
-        "task.accumulate": s.task.accumulate,
-    }
-    for key, number in positive.items():
-        if number is not None and not (math.isfinite(number) and number > 0):
-            raise UsageError(f"{key}={number} must be positive")
-    for key in ("steps", "weight_decay", "warmup_steps", "noise"):
-        number = getattr(s.task, key)
-        if not (math.isfinite(number) and number >= 0):
-            raise UsageError(f"task.{key}={number} must be zero or more")
-    if s.task.accumulate > s.task.batch_size:
-        raise UsageError(
-            f"task.accumulate={s.task.accumulate} is more than task.batch_size={s.task.batch_size}"
-        )
-    choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "task.precision": (s.task.precision, ("float32", "bfloat16")),
-        "launcher.device": (s.launcher.device, (None, "cpu", "cuda")),
-        "retry": (s.retry, (None, "failed")),
-        "save_adapters": (s.save_adapters, SAVE_ADAPTERS),
-    }
-    for key, (value, allowed) in choices.items():
-        if value not in allowed:
-            words = ", ".join(str(a) for a in allowed if a is not None)
-            raise UsageError(f"{key}={value} is not one of: {words}")
-    if Path(s.name).name != s.name or s.name.startswith("."):
-        raise UsageError(f"name={s.name} is not a folder's name; give one without slashes")
-    _check_launcher(s)
+
+
+def _value(s: SweepSettings, key: str) -> Any:
+    """What is set under `seeds` or `task.steps`, of whatever type the setting has."""
+    return functools.reduce(getattr, key.split("."), s)
+
+
+def _check_value(key: str, value: Any, bounds: About) -> None:
+    if value is None:  # where it is allowed at all, it stands for a default
+        return
+    if bounds.choices and value not in bounds.choices:
+        raise UsageError(f"{key}={value} is not one of: {', '.join(bounds.choices)}")
+    if bounds.above is None and bounds.at_least is None:
+        return
+    if isinstance(value, str):  # in an axis, whose values the schema does not know
+        raise UsageError(f"{key}={value!r} is text, not a number; write it without quotes")
+    if bounds.above is not None and not (math.isfinite(value) and value > bounds.above):
+        words = "positive" if bounds.above == 0 else f"more than {bounds.above:g}"
+        raise UsageError(f"{key}={value} must be {words}")
+    if bounds.at_least is not None and not (math.isfinite(value) and value >= bounds.at_least):
+        words = "zero" if bounds.at_least == 0 else f"{bounds.at_least:g}"
+        raise UsageError(f"{key}={value} must be {words} or more")
 
 
 def check_sources(s: SweepSettings) -> None:
@@ -111,8 +106,8 @@ def _check_source(key: str, value: str) -> None:
     if path.exists() or "/" not in value:
         return
     if value.startswith((".", "/", "~")) or value.count("/") > 1 or Path(value.split("/")[0]).is_dir():
-        there = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), there)}" if there else ""
+        siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
+        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
         raise UsageError(f"{key}={value}: no such folder{hint}")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         from huggingface_hub.constants import HF_HUB_CACHE

@@ -29,8 +29,8 @@ from analysis.paper.accounting import PRINTED
 from analysis.paper.claims import no_worse
 from analysis.paper.tables import as_printed, glue_table, instruct_table, ours, printed
 from analysis.statistics.paired import mean_interval, tuned_lr
-from study import evaluate
 from study.errors import UsageError
+from study.evaluation.scores_file import COLUMNS
 from study.tasks.glue import MINIATURE
 
 METHODS = ("ether", "ether_plus", "lora", "oft", "naive")
@@ -163,7 +163,7 @@ def test_table_5_has_perplexity_and_benchmarks(tmp_path: Path) -> None:
         {("base", "perplexity"): 9, ("ether", "perplexity"): 3, ("lora", "perplexity"): 4}
     )
     rows = [dict(zip(("run_id", "method", "benchmark", "score"), row, strict=True)) for row in EVALUATED]
-    answers = pd.DataFrame(rows, columns=list(evaluate.COLUMNS)).assign(metric="acc")
+    answers = pd.DataFrame(rows, columns=list(COLUMNS)).assign(metric="acc")
     answers.to_csv(tmp_path / "a" / "benchmarks.csv", index=False)
     table = instruct_table(found, tmp_path)
     own = table.query("ours.notna() and benchmark == 'mmlu'").set_index("method")

@@ -71,6 +71,10 @@ def test_the_sweep_of_the_issue() -> None:
     (["task.weight_decay=-1"], "task.weight_decay=-1.0 must be zero or more"),
     (["task.head_lr=nan"], "task.head_lr=nan must be positive"),
     (["task.precision=float8"], "task.precision=float8 is not one of: float32, bfloat16"),
+    (["task.weight_decay=0,-1"], "task.weight_decay=-1 must be zero or more"),
+    (["task.clip=null,0"], "task.clip=0 must be positive"),
+    (["task.clip=1,two"], "task.clip='two' is text, not a number"),
+    (["task.precision=float32,float8"], "task.precision=float8 is not one of: float32, bfloat16"),
     (["retry=all"], "retry=all is not one of: failed"),
     (["name=../up"], "name=../up is not a folder's name"),
     (["dry_run"], "'dry_run' is not an override; write key=value"),
@@ -139,9 +143,11 @@ def test_a_cluster_of_ones_own_is_a_launcher(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "sweeps" / "launcher" / "ours.yaml").write_text(
         "name: slurm\npartition: a100\nsetup: [module load cuda]\nadditional_parameters: {nice: 10}\n"
     )
-    found = config.load("lr_grid", ["launcher=ours", "launcher.additional_parameters.reservation=x"]).launcher
-    assert (found.name, found.partition, found.setup) == ("slurm", "a100", ["module load cuda"])
-    assert found.additional_parameters == {"nice": 10, "reservation": "x"}
+    launcher = config.load(
+        "lr_grid", ["launcher=ours", "launcher.additional_parameters.reservation=x"]
+    ).launcher
+    assert (launcher.name, launcher.partition, launcher.setup) == ("slurm", "a100", ["module load cuda"])
+    assert launcher.additional_parameters == {"nice": 10, "reservation": "x"}
 
 
 def test_unknown_sweep() -> None:
@@ -272,7 +278,9 @@ def test_a_study_on_another_task_has_a_name_of_its_own() -> None:
 
 
 def test_one_value_takes_the_place_of_a_list_of_the_sweeps_own() -> None:
-    all_runs, own = (plan_runs(config.load("head_alone", given)) for given in ([], ["task.subset=topic"]))
-    assert own == [run for run in all_runs if run.task.subset == "topic"]
+    all_runs, topic_runs = (
+        plan_runs(config.load("head_alone", given)) for given in ([], ["task.subset=topic"])
+    )
+    assert topic_runs == [run for run in all_runs if run.task.subset == "topic"]
     titles = list(variant_titles(group_by_variant(all_runs)).values())
     assert len(set(titles)) == 20 and titles[0].endswith(" task.subset=acceptability task.head_lr=0.0003")

@@ -1,4 +1,4 @@
-"""What the commands share: exceptions as one line and an exit code, signals as interrupts."""
+"""How commands end: wrong usage in one line, a full disk, an interrupt; each with its exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def one_line(action: Callable[[], int]) -> int:
-    """Does what a command does; wrong usage is one line and exit code 2."""
+    """The exit code of what a command does; wrong usage is one line and exit code 2."""
     try:
         return action()
     except UsageError as error:
@@ -25,8 +25,8 @@ def one_line(action: Callable[[], int]) -> int:
         return 2
 
 
-def run(action: Callable[[], int], command: str) -> int:
-    """The same for a command that trains: returns its exit code on a full disk and after a signal as well.
+def resumable(action: Callable[[], int], command: str) -> int:
+    """The same for a command that goes on where it stopped: after a full disk (1) or a signal (130, 143).
 
     Args:
         command: what to type to go on after an interrupt.

@@ -1,0 +1,170 @@
+"""The one grammar of all commands: names, `key=value` of the command's own, and overrides of a sweep.
+
+`python -m study.evaluate alpaca limit=20` has the name `alpaca` and the key `limit`, which can be written
+`--limit 20` as well. A sweep's command passes every other `key=value` on to the sweep's configuration.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from study.cli import exits
+from study.errors import UsageError, nearest
+
+MARGIN, WIDTH = 9, 108
+
+Rows = Sequence[tuple[str, str]]
+"""What is written, and what it means."""
+
+EXIT = (
+    ("", "0 every run ended (diverged counts), 1 some failed or were lost, 2 wrong usage,"),
+    ("", "130/143 after a signal"),
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a command's own.
+
+    Attributes:
+        help: what it means.
+        example: a value, as the help shows it.
+        default: its value where it is not given.
+        refuse: what is wrong with a value that is given, empty if nothing is.
+    """
+
+    help: str
+    example: str
+    default: str = ""
+    refuse: Callable[[str], str] = lambda value: ""
+
+
+class Arguments(NamedTuple):
+    """What stood on the command line.
+
+    Attributes:
+        names: the positional arguments.
+        keys: a value for every key of the command's own.
+        overrides: what is passed on to a sweep's configuration, as it is.
+    """
+
+    names: list[str]
+    keys: dict[str, str]
+    overrides: list[str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command takes.
+
+    Attributes:
+        module: what stands behind `python -m`.
+        about: what it does and leaves behind.
+        name: how the help calls its positional argument; empty if it has none.
+        several: whether it takes more than one.
+        missing: what to say where there is none.
+        keys: its own keys.
+        is_override: whether an argument is for a sweep's configuration; None if it takes no overrides.
+        overrides: examples of overrides.
+        forms: further ways to call it.
+        sections: what else its help tells, by heading; before the keys.
+        exit: its exit codes.
+    """
+
+    module: str
+    about: str
+    name: str = ""
+    several: bool = False
+    missing: str = ""
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    is_override: Callable[[str], bool] | None = None
+    overrides: Rows = ()
+    forms: Sequence[str] = ()
+    sections: Mapping[str, Rows] = field(default_factory=dict)
+    exit: Rows = EXIT
+
+    def run(self, arguments: list[str], action: Callable[[Arguments], int]) -> int:
+        """Parses and acts; returns the exit code. Help is 0, a call without a needed name 2."""
+        if {"-h", "--help"} & set(arguments) or (self.name and not arguments):
+            print(self.help())
+            return 0 if arguments else 2
+        command = shlex.join(["python", "-m", self.module, *arguments])
+        return exits.resumable(lambda: action(self.parse(arguments)), command)
+
+    def parse(self, arguments: list[str]) -> Arguments:
+        """Sorts the arguments.
+
+        Raises:
+            UsageError: for an unknown key, a value that its key refuses, or too few or too many names.
+        """
+        names: list[str] = []
+        keys = {key: each.default for key, each in self.keys.items()}
+        overrides = []
+        for argument in self._without_dashes(arguments):
+            key, _, value = argument.partition("=")
+            if key in self.keys and value:
+                if complaint := self.keys[key].refuse(value):
+                    raise UsageError(f"{argument}: {complaint}")
+                keys[key] = value
+            elif self.is_override is not None and self.is_override(argument):
+                overrides.append(argument)
+            elif self.name and (self.several or not names):
+                names.append(argument)
+            elif self.is_override is not None:
+                raise UsageError(f"{argument!r} is not an override; write key=value, such as seeds=3")
+            elif value:
+                raise UsageError(f"unknown key {key!r}; {nearest(key, self.keys)}")
+            else:
+                raise UsageError(f"{argument!r} is not an option; write key=value{self._example()}")
+        if self.name and not names:
+            raise UsageError(self.missing or f"no {self.name} given; see python -m {self.module} --help")
+        return Arguments(names, keys, overrides)
+
+    def _without_dashes(self, arguments: list[str]) -> list[str]:
+        """`key=value` for each `--key value` and `--key=value` of the command's own keys."""
+        rest, plain = list(arguments), []
+        while rest:
+            argument = rest.pop(0)
+            key, equals, _ = argument.removeprefix("--").partition("=")
+            if argument.startswith("--") and key in self.keys:
+                if not equals and not rest:
+                    raise UsageError(f"{argument} needs a value, such as {argument}={self.keys[key].example}")
+                plain.append(argument.removeprefix("--") if equals else f"{key}={rest.pop(0)}")
+            elif argument.startswith("--") and key:
+                raise UsageError(f"unknown option {argument}; {self._known_options(key)}")
+            else:
+                plain.append(argument)
+        return plain
+
+    def _known_options(self, key: str) -> str:
+        return nearest(key, self.keys) if self.keys else f"see python -m {self.module} --help"
+
+    def _example(self) -> str:
+        examples = sorted((f"{key}={each.example}" for key, each in self.keys.items()), key=len)
+        return f", such as {examples[0]}" if examples else ""
+
+    def help(self) -> str:
+        """What `--help` prints."""
+        key_rows = [(f"{key}={each.example}", each.help) for key, each in self.keys.items()]
+        name = f"{self.name} [{self.name} ...]" if self.several else self.name
+        options = "[key=value ...]" if self.keys or self.is_override else ""
+        usages = [" ".join(filter(None, ["python -m", self.module, name, options])), *self.forms]
+        lines = [f"{'' if i else 'usage:':6} {usage}" for i, usage in enumerate(usages)]
+        blocks = (self.sections, {"keys": [*key_rows, *self.overrides]}, {"exit": self.exit})
+        tables = ["\n".join(_section(*each) for each in block.items() if each[1]) for block in blocks]
+        return "\n\n".join(["\n".join(lines), self.about.strip(), *filter(None, tables)])
+
+
+def _section(heading: str, rows: Rows) -> str:
+    """Rows in two columns beside their heading; a row without a left column takes the width of both."""
+    width = max((len(left) + 2 for left, _ in rows if left), default=0)
+    lines = []
+    for left, right in rows:
+        indent = width if left else 0
+        first, *rest = textwrap.wrap(right, WIDTH - MARGIN - indent, break_on_hyphens=False)
+        lines += [f"{left:{indent}}{first}", *(" " * indent + line for line in rest)]
+    return "\n".join(f"{'' if i else heading:{MARGIN}}{line}" for i, line in enumerate(lines))
