@@ -21,6 +21,7 @@ QUICK = ["seeds=1", "lr=1e-3,1e-2", "task.steps=4", "task.evaluations=2"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--method", action="append", help="run the contract for these methods alone")
+    parser.addoption("--launcher", action="append", help="run the contract for these launchers alone")
     parser.addoption("--task", action="append", help="run the contract for these tasks alone")
 
 

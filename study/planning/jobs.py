@@ -129,7 +129,7 @@ def job_key(job: Job) -> str:
         case EstimateJob():
             return digest(["estimate", None, job.variant, None])
         case FetchJob():
-            return digest(["fetch", job.run.task.model, job.run.task.data, None])
+            return digest(["fetch", job.run.task.name, job.run.task.model, job.run.task.data])
 
 
 def train_key(pack: str) -> str:
