@@ -15,17 +15,14 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from study.storage.files import from_json, quarantine, sealed, to_json, unseal, write_atomically
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 GENERATIONS = 2
 
-State = tuple[dict[str, "Tensor"], dict[str, Any]]
-"""Tensors by name, and everything else as JSON."""
+State = tuple[dict[str, Any], dict[str, Any]]
+"""Tensors by name (torch's, which is not imported here), and everything else as JSON."""
 
 
 class Stopped(Exception):
