@@ -31,6 +31,8 @@ check: .venv/tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --strict --follow-imports=silent study/planning study/storage study/launchers study/coordination
+	.venv/bin/lint-imports
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -245,7 +245,8 @@ def job_to_json(job: Job) -> dict[str, Any]:
 
 def job_from_json(content: Mapping[str, Any]) -> Job:
     """Raises KeyError or TypeError if it is no job."""
-    return _from_json(content, JOB_KINDS)
+    job: Job = _from_json(content, JOB_KINDS)
+    return job
 
 
 def answer_to_json(answer: Answer) -> dict[str, Any]:
@@ -254,7 +255,8 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
 
 def answer_from_json(content: Mapping[str, Any]) -> Answer:
     """Raises KeyError or TypeError if it is no answer."""
-    return _from_json(content, ANSWER_KINDS)
+    answer: Answer = _from_json(content, ANSWER_KINDS)
+    return answer
 
 
 def _to_json(value: Any, kinds: Mapping[str, type]) -> dict[str, Any]:

@@ -127,4 +127,5 @@ class Attempt:
 def _metadata(body: bytes) -> bytes:
     """The `facts` in a safetensors file's header: 8 bytes of length, then JSON."""
     header = from_json(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    return header["__metadata__"]["facts"].encode()
+    facts: str = header["__metadata__"]["facts"]
+    return facts.encode()
