@@ -120,14 +120,16 @@ def names() -> list[str]:
 
 
 def load(settings: TaskSettings) -> Task:
-    """The task that the settings name: the one `Task` subclass in its file."""
+    """The task that the settings name: the `Task` in its file, the first if there are several.
+
+    Raises:
+        UsageError: if there is none, or from the task itself.
+    """
     module = importlib.import_module(f"study.tasks.{settings.name}")
-    task_class = next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
-    )
-    return task_class(settings)
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__:
+            return value(settings)
+    raise UsageError(f"{module.__file__}: no task in it; define a subclass of study.tasks.Task")
 
 
 def shipped_checkpoint(task: str) -> Path:

@@ -1,1 +1,1 @@
-"""Models and data from local paths or the hub, refused where they are not whole."""
+"""Models and data from local paths or the hub, refused with a reason where they are incomplete."""
