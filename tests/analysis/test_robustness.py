@@ -10,16 +10,14 @@ import pytest
 from support import synthetic
 from support.synthetic import LRS, hill
 
-from analysis.data.table import AnalysisError, Scores, absent, label_runs, load, scores
-from analysis.statistics import robustness
-from analysis.statistics.robustness import (
-    DEFINITIONS,
-    mean_regret,
-    plateau,
-    robustness_table,
-    tuned_index,
-    wilson,
-)
+from analysis.data.labels import label_runs
+from analysis.data.scores import Scores, scores
+from analysis.data.table import AnalysisError, absent, load
+from analysis.statistics import bootstrap
+from analysis.statistics.curves import mean_regret, plateau
+from analysis.statistics.intervals import wilson
+from analysis.statistics.robustness import DEFINITIONS, robustness_table
+from analysis.statistics.tuned import tuned_index
 
 LOG = np.log10(LRS)
 CURVE = np.array([0.2, 0.6, 0.8, 0.79, 0.4])
@@ -174,7 +172,7 @@ def test_one_rate_or_one_seed_still_makes_a_table(lrs: list[float], seeds: int) 
 @pytest.mark.slow
 def test_intervals_of_the_tuned_score_cover_about_as_often_as_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: 0.8 at the clearly best rate. With five seeds a percentile interval covers 80 to 97 %."""
-    monkeypatch.setattr(robustness, "RESAMPLES", 400)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 400)
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):
@@ -199,7 +197,7 @@ def test_labels_name_what_differs_in_the_canonical_order() -> None:
     made = synthetic.records({"lora": hill(0, 1), "ether": hill(0, 1), "hra": hill(0, 1)}, [1e-2], 1)
     twice = synthetic.records({"ether": hill(0, 1)}, [1e-2], 1, **{"method.ether.blocks": 16})
     runs = label_runs(synthetic.tables(made + twice)["runs"])
-    ordered = runs.sort_values("place")["label"].tolist()
+    ordered = runs.sort_values("rank")["label"].tolist()
     assert ordered == ["ether blocks=4", "ether blocks=16", "lora", "hra"]
 
 
