@@ -61,7 +61,7 @@ class Case:
     """A method with its options, or the frozen model without any."""
 
     method: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -173,7 +173,7 @@ def measure_all(
                     break
 
 
-def surroundings(device: torch.device) -> dict[str, Any]:
+def surroundings(device: torch.device) -> dict[str, object]:
     """Columns that say when, on what and with what it was measured."""
     name, driver = device.type, ""
     if device.type == "cuda":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -19,7 +19,31 @@ from analysis.comparison.table import LEVEL, QUANTITIES
 from analysis.statistics.intervals import student_half_width
 
 
-def comparison_rows(comparison: pd.DataFrame, truncated: set[str]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One new method and quantity; figures as text."""
+
+    label: str
+    quantity: str
+    value: str
+    baseline_value: str
+    difference: str
+    seeds: int
+    p: str
+    p_holm: str
+    decision: str
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One method; a cell for each of COSTS, and how it trains."""
+
+    label: str
+    cells: list[str]
+    mode: str
+
+
+def comparison_rows(comparison: pd.DataFrame, truncated: set[str]) -> list[ComparisonRow]:
     """The comparison as text.
 
     Args:
@@ -27,20 +51,23 @@ def comparison_rows(comparison: pd.DataFrame, truncated: set[str]) -> list[dict[
     """
     rows = []
     for _, row in comparison.iterrows():
-        cells = {}
+        means = []
         for side, label in (("", row["label"]), ("baseline_", row["baseline"])):
             mark = " †" if row["quantity"] == "regret_window" and label in truncated else ""
             bound = "≥ " if bound_prefix(row, side) else ""
-            cells[f"{side}value"] = f"{bound}{value_text(row, side)}{mark}" if row["seeds"] else "–"
+            means.append(f"{bound}{value_text(row, side)}{mark}" if row["seeds"] else "–")
         rows.append(
-            {"label": row["label"], "quantity": QUANTITIES[row["quantity"]], **cells,
-             "difference": difference_text(row), "seeds": int(row["seeds"]), "p": p_text(row["p"]),
-             "p_holm": p_text(row["p_holm"]), "decision": row["decision"]}
+            ComparisonRow(
+                label=row["label"], quantity=QUANTITIES[row["quantity"]],
+                value=means[0], baseline_value=means[1], difference=difference_text(row),
+                seeds=int(row["seeds"]), p=p_text(row["p"]), p_holm=p_text(row["p_holm"]),
+                decision=row["decision"],
+            )
         )  # fmt: skip
     return rows
 
 
-def cost_rows(costs: pd.DataFrame) -> list[dict[str, Any]]:
+def cost_rows(costs: pd.DataFrame) -> list[CostRow]:
     """The costs as text, each with its ratio to the baseline."""
     rows = []
     for index, (_, row) in enumerate(costs.iterrows()):
@@ -49,7 +76,7 @@ def cost_rows(costs: pd.DataFrame) -> list[dict[str, Any]]:
             ratio = row[f"{name}_ratio"]
             times = "" if not index or pd.isna(ratio) else f" (× {ratio:.3g})"
             cells.append(cost_text(name, row[name]) + times)
-        rows.append({"label": row["label"], "cells": cells, "way": training_mode(row)})
+        rows.append(CostRow(row["label"], cells, training_mode(row)))
     return rows
 
 

@@ -6,8 +6,6 @@ table together are corrected by Holm's method (Holm 1979).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -53,7 +51,7 @@ def comparison_table(study: Compared) -> pd.DataFrame:
     return table
 
 
-def _paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[str, Any]:
+def _paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[str, float]:
     """Seeds that both have, both means, the difference with its interval, and the p-value."""
     pair = pd.concat([new[quantity], base[quantity]], axis=1, keys=["new", "base"]).dropna()
     count = len(pair)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -25,11 +25,29 @@ PAPER_COMMANDS = {
 """What makes the records at the paper's scale. For LoRA and OFT on GLUE the paper states no rates."""
 
 
-def language_sections(records: Records, results: Path) -> list[dict[str, Any]]:
-    """Tables 4 and 5 for the report: as printed, ours at the paper's scale, and the miniature's.
+@dataclass(frozen=True)
+class TextTable:
+    columns: list[str]
+    rows: list[list[str]]
 
-    Each is written as table4.csv and table5.csv, too. What is not there is the commands that make it.
+
+@dataclass(frozen=True)
+class LanguageSection:
+    """Table 4 or 5: as printed, ours at the paper's scale, and the miniature's; None without records.
+
+    commands: what makes the records, by scale. sources: the models and data of ours at the paper's scale.
     """
+
+    heading: str
+    printed: TextTable
+    paper: TextTable | None
+    mini: TextTable | None
+    commands: dict[str, list[str]]
+    sources: str
+
+
+def language_sections(records: Records, results: Path) -> list[LanguageSection]:
+    """Tables 4 and 5 for the report; each is written as table4.csv and table5.csv, too."""
     sections = []
     for number, task, heading in ((4, "glue", "GLUE"), (5, "instruct", "Instruction tuning")):
         of_task = [study for study in records.language if key_of(study)[0] == task]
@@ -41,17 +59,22 @@ def language_sections(records: Records, results: Path) -> list[dict[str, Any]]:
         }
         if task == "glue":
             commands["mini"].append(f"python -m study.sweep {HEAD_ALONE}")
-        by_scale = {scale: ours(table, scale) for scale in commands}
+        paper, mini = (ours(table, scale) for scale in ("paper", "mini"))
         sections.append(
-            {"heading": f"{heading} (Table {number})", "printed": table_text(as_printed(number))}
-            | {scale: table_text(wide) for scale, wide in by_scale.items() if wide is not None}
-            | {"commands": commands, "sources": sources(table, "paper")}
+            LanguageSection(
+                heading=f"{heading} (Table {number})",
+                printed=table_text(as_printed(number)),
+                paper=None if paper is None else table_text(paper),
+                mini=None if mini is None else table_text(mini),
+                commands=commands,
+                sources=sources(table, "paper"),
+            )
         )
     return sections
 
 
-def table_text(table: pd.DataFrame) -> dict[str, Any]:
-    """Column names and rows as text."""
+def table_text(table: pd.DataFrame) -> TextTable:
+    """Numbers with four digits; empty where a value is missing."""
 
     def text(value: object) -> str:
         if is_missing(value):
@@ -59,4 +82,4 @@ def table_text(table: pd.DataFrame) -> dict[str, Any]:
         return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
     rows = [[text(value) for value in row] for row in table.itertuples(index=False)]
-    return {"columns": list(table.columns), "rows": rows}
+    return TextTable([str(name) for name in table.columns], rows)

@@ -31,7 +31,10 @@ from analysis.statistics.robustness import robustness_table
 from study.evaluation.scores_file import COLUMNS as SCORE_COLUMNS
 from study.evaluation.scores_file import read_scores
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+"""Of the tables above, by its columns; text, numbers and gaps, as a DataFrame takes them."""
+
+Rows = list[Row]
 
 SCORE = ("ours", "low", "high")
 COLUMNS = ["metric", *SCORE, "printed", "base", "parameters", "seeds", "lr", "model", "data", "study"]
@@ -88,7 +91,7 @@ def measured(study: Study) -> Rows:
     return rows
 
 
-def head_row(study: Study) -> dict[str, Any]:
+def head_row(study: Study) -> Row:
     """Row `head` of a study of the sweep head_alone: its settings with the best mean validation score."""
     counted = study.runs[study.runs["counted"]]
     best = (direction(counted) * counted.groupby("label")["valid"].mean()).idxmax()

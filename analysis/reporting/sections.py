@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -28,7 +28,22 @@ TITLES = {
 """Columns of the robustness table that reports show, with their headings."""
 
 
-def study_sections(study: Study, table: pd.DataFrame) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    value: str  # by which a browser sorts; empty where there is none
+
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """One label's row; a cell for each of TITLES."""
+
+    name: str
+    colour: str
+    cells: list[Cell]
+
+
+def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
     """Values for a template's sections on a study, by the names that parts.html.j2 has for them.
 
     Args:
@@ -45,8 +60,7 @@ def study_sections(study: Study, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def robustness_rows(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row per label: name, colour, and cells with their text and the value by which they are sorted."""
+def robustness_rows(study: Study, table: pd.DataFrame) -> list[RobustnessRow]:
     styles = method_styles(study.labels, study.method_of)
     rows = []
     for _, row in table.iterrows():
@@ -55,9 +69,9 @@ def robustness_rows(study: Study, table: pd.DataFrame) -> list[dict[str, Any]]:
             at_least = "≥ " if row.get(f"{name}_censored", "none") != "none" else ""
             truncated = " †" if row.get(f"{name}_truncated", "none") != "none" else ""
             value = "" if pd.isna(row[name]) else repr(float(row[name]))
-            cells.append({"text": at_least + interval_text(row, name) + truncated, "value": value})
+            cells.append(Cell(at_least + interval_text(row, name) + truncated, value))
         style = styles[row["label"]]
-        rows.append({"name": style.name, "colour": style.colour, "cells": cells})
+        rows.append(RobustnessRow(style.name, style.colour, cells))
     return rows
 
 
@@ -73,7 +87,7 @@ def shared_settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return settings
 
 
-def accidents(runs: pd.DataFrame, status: str) -> list[dict[str, Any]]:
+def accidents(runs: pd.DataFrame, status: str) -> list[dict[str, object]]:
     """The runs of one status: label, learning rate, seed, run_id and reason (which names the step)."""
     rows = runs[runs["status"] == status].sort_values(["rank", "lr", "seed"])
     return rows[["label", "lr", "seed", "run_id", "reason"]].to_dict("records")

@@ -17,7 +17,7 @@ from analysis.statistics import bootstrap
 from analysis.statistics.curves import mean_regret, plateau
 from analysis.statistics.intervals import wilson
 from analysis.statistics.robustness import DEFINITIONS, robustness_table
-from analysis.statistics.tuned import tuned_index
+from analysis.statistics.tuned import tuned_index, tuned_lr
 
 LOG = np.log10(LRS)
 CURVE = np.array([0.2, 0.6, 0.8, 0.79, 0.4])
@@ -84,6 +84,24 @@ def test_the_rate_is_chosen_on_validation_and_scored_on_test() -> None:
     runs["test"] = [0.1, 0.95, 0.5, 0.1, 0.1]  # the best test score is not at the chosen rate
     row = robustness_table(runs).iloc[0]
     assert row["best_lr"] == 1e-2 and row["tuned_test"] == 0.5
+
+
+def test_a_rate_at_which_every_run_diverged_is_tuned_only_where_all_did() -> None:
+    runs = synthetic.runs({"ether": lambda x, s: 0.5 + 0.1 * x}, seeds=2)  # best at the largest rate
+    assert tuned_lr(runs) == LRS[-1]
+    gone = runs.assign(status=np.where(runs["lr"] == LRS[-1], "diverged", "ok"))
+    everywhere = runs.assign(status="diverged")
+    for table, best_lr in ((gone, LRS[-2]), (everywhere, LRS[-1])):
+        assert tuned_lr(table) == best_lr == robustness_table(label_runs(table))["best_lr"][0]
+    half = (runs["lr"] == LRS[-1]) & (runs["seed"] == 0)
+    assert tuned_lr(runs.assign(status=np.where(half, "diverged", "ok"))) == LRS[-1]
+    lower = runs.assign(higher_is_better=False)
+    assert tuned_lr(lower) == LRS[0] == robustness_table(lower)["best_lr"][0]
+
+
+def test_of_equal_rates_the_smaller_one_is_tuned() -> None:
+    runs = synthetic.runs({"ether": lambda x, s: 0.7}, seeds=3)
+    assert tuned_lr(runs) == LRS[0] == robustness_table(runs)["best_lr"][0]
 
 
 def test_the_table_holds_every_figure_with_its_interval_around_it() -> None:

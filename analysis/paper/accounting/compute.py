@@ -79,10 +79,10 @@ def compute_table() -> pd.DataFrame:
 
 
 @cache  # shapes alone decide it
-def _compute_rows() -> tuple[dict[str, Any], ...]:
+def _compute_rows() -> tuple[dict[str, object], ...]:
     printed = pd.read_csv(PRINTED / "table1.csv", keep_default_na=False, dtype={"blocks": str})
     cells = {(c.model, c.method, c.blocks): c for c in printed.itertuples()}
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, tokens in (("Llama-2-7B", LLAMA_TOKENS), ("Phi-1.5", phi_tokens())):
         frozen_work = 0.0
         for side, method, blocks, change in _variants():

@@ -55,7 +55,7 @@ MINUS_LOG = "minus log "
 
 
 def comparable(study: Study) -> Study:
-    """The study with scores of which more is better, in the units of the margins; see the module's text."""
+    """The study with scores of which more is better: of perplexity minus its logarithm."""
     runs, history = study.runs, study.history
     if runs["higher_is_better"].iloc[0]:
         return study
