@@ -1,12 +1,14 @@
-"""From records to figures: reads the three tables of a study and nothing else.
+"""From records to figures: reads the tables of a study and nothing else.
 
-    table       loads and checks results/<name>/{runs,history,layers}.parquet; labels; score arrays
-    robustness  the figures of merit, each with a 95 % interval, as one row per label
-    style       a colour, a marker and a readable name for each label; how a figure is saved
-    figures     score against learning rate; convergence for each learning rate
-    geometry_figures   distances against learning rate; hyperspherical energy during training
-    report      `python -m analysis.report NAME`: all of the above, and report.html
+    report compare paper   the commands, `python -m analysis.NAME`
+    data         loads and checks results/<name>/{runs,history,layers}.parquet; labels; arrays of scores
+    statistics   the tuned rate, figures of merit and their intervals, paired tests
+    figures      pictures of a study, each as PNG, PDF and CSV; `catalogue` lists those of every report
+    comparison   new methods beside a baseline: numbers, sentences, costs
+    paper        the paper's figures, tables and claims
+    reporting    what HTML reports are made of; templates: their text
 
-Nothing here trains, imports torch or depends on `study` beyond the table contract in
-`study.schema`, so every number and every figure can be redrawn from the records alone.
+Nothing here trains or imports torch (but `paper`, which counts full-size models), or depends on `study`
+beyond the tables' contract in `study.schema`, so every number and every figure can be redrawn from the
+records alone. Importing it has no side effects.
 """

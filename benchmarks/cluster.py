@@ -26,150 +26,25 @@ cluster.png and cluster.pdf in `--results`: the makespan over the ideal, median 
 from __future__ import annotations
 
 import argparse
-import math
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from heapq import heappop, heappush
+from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
-from analysis.figures.style import REFERENCE, legend_beside, save
+from analysis.command import command_parser
+from analysis.figures.style import REFERENCE, figure_style, legend_beside, save, subplots
+from benchmarks.cluster_simulation import DAY, Cluster, Curve, choose_bound, choose_three, simulate_seed
 from study.errors import UsageError
 
-DAY = 86400.0
 SIZES = (1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 23, 32, 45, 64, 90, 128, 180, 256)
 GPUS = (10, 30, 100, 300, 1000)
 PREEMPTIONS = (0.0, 2.0, 24.0)  # varied on VARIED GPUs
 VARIED = 100
-SLOW_SHARE, SLOW_SPEED = 0.05, 0.5
 RULES = {"three": ("o", "three packs per GPU"), "bound": ("s", "least bound (Graham)")}  # marker and name
-NOWHERE = -1  # in place of a GPU: the pack is back in the queue
-
-
-@dataclass(frozen=True)
-class Cluster:
-    gpus: int
-    startup_s: float = 30.0
-    checkpoint_s: float = 60.0
-    requeue_s: float = 121.0
-    preemptions: float = 2.0  # per busy GPU and day
-    spread: float = 0.05  # sigma of the logarithm of a GPU's speed
-    slow_share: float = SLOW_SHARE
-
-    def speeds(self, source: random.Random) -> list[float]:
-        """Each GPU's speed; that of a pack at its nominal length is 1."""
-        return [
-            math.exp(source.gauss(0, self.spread)) * (SLOW_SPEED if source.random() < self.slow_share else 1)
-            for _ in range(self.gpus)
-        ]
-
-    def preempter(self, source: random.Random) -> Callable[[], float]:
-        """Draws the seconds until a GPU that now begins a task would be preempted."""
-        rate = self.preemptions / DAY
-        return (lambda: source.expovariate(rate)) if rate else (lambda: math.inf)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Measured seconds per run and step at some pack sizes."""
-
-    sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
-
-    @classmethod
-    def read(cls, path: Path, method: str, batch_size: int) -> Curve:
-        if not path.is_file():
-            raise UsageError(f"there is no {path}; write it with: python -m benchmarks packing")
-        table = pd.read_csv(path)
-        own = table[(table["method"] == method) & (table["batch_size"] == batch_size)].sort_values(
-            "pack_size"
-        )
-        if 1 not in set(own["pack_size"]):
-            raise UsageError(f"{path} has no run of {method!r} alone at batch size {batch_size}")
-        return cls(tuple(own["pack_size"].tolist()), tuple(own["seconds"].tolist()))
-
-    def at(self, size: int) -> float:
-        if not self.sizes[0] <= size <= self.sizes[-1]:
-            raise UsageError(f"pack size {size} is outside the measured {self.sizes[0]} to {self.sizes[-1]}")
-        return float(np.interp(math.log(size), np.log(self.sizes), self.seconds))
-
-    @property
-    def fastest(self) -> int:
-        return self.sizes[self.seconds.index(min(self.seconds))]
-
-    def work(self, runs: int, size: int, alone_s: float) -> list[float]:
-        """Seconds of training of each pack: `runs` runs in packs of nearly equal size, at most `size`."""
-        packs = -(-runs // size)
-        steps = alone_s / self.at(1)
-        seconds = {n: n * self.at(n) * steps for n in {runs // packs, -(-runs // packs)}}
-        return [seconds[(runs + i) // packs] for i in range(packs)]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    makespan: float
-    finished: list[int]  # packs, numbered longest first, in the order in which they finished
-    preempted: int
-
-
-def simulate(
-    work: list[float], speeds: list[float], cluster: Cluster, until_preempted: Callable[[], float]
-) -> Outcome:
-    """Trains packs of `work` seconds on GPUs of these speeds; `until_preempted` is asked at each start."""
-    left = sorted(work, reverse=True)
-    waiting, free = list(range(len(left))), list(range(len(speeds)))  # sorted, so heaps already
-    events: list[tuple[float, int, int]] = []  # when, pack, the GPU it leaves
-    now, preempted = 0.0, 0
-    finished: list[int] = []
-    while True:
-        while waiting and free:
-            pack, gpu = heappop(waiting), heappop(free)
-            whole = cluster.startup_s + left[pack] / speeds[gpu]
-            ran = until_preempted()
-            if ran < whole:  # Up to its last checkpoint the work is done.
-                trained = max(0.0, ran - cluster.startup_s)
-                left[pack] -= trained // cluster.checkpoint_s * cluster.checkpoint_s * speeds[gpu]
-                preempted += 1
-            else:
-                left[pack] = 0.0
-            heappush(events, (now + min(ran, whole), pack, gpu))
-        if not events:
-            return Outcome(now, finished, preempted)
-        now, pack, gpu = heappop(events)
-        if gpu == NOWHERE:
-            heappush(waiting, pack)
-            continue
-        heappush(free, gpu)
-        if left[pack] > 0:
-            heappush(events, (now + cluster.requeue_s, pack, NOWHERE))
-        else:
-            finished.append(pack)
-
-
-def simulate_seed(work: list[float], cluster: Cluster, seed: int) -> Outcome:
-    """The same seed draws the same GPUs whatever the packs, so that pack sizes compare like with like."""
-    speeds = cluster.speeds(random.Random(f"speeds {seed}"))
-    return simulate(work, speeds, cluster, cluster.preempter(random.Random(f"preemptions {seed}")))
-
-
-def choose_three(runs: int, gpus: int, fastest: int) -> int:
-    """The largest pack that leaves three packs per GPU, but none larger than the fastest."""
-    return max(1, min(fastest, runs // (3 * gpus)))
-
-
-def choose_bound(curve: Curve, cluster: Cluster, runs: int, alone_s: float) -> int:
-    """The pack with the least of all work / G + one pack: no greedy order of equal GPUs takes longer."""
-
-    def bound(size: int) -> float:
-        tasks = [cluster.startup_s + seconds for seconds in curve.work(runs, size, alone_s)]
-        return sum(tasks) / cluster.gpus + max(tasks)
-
-    return min(range(1, min(runs, curve.sizes[-1]) + 1), key=bound)
 
 
 def measure(curve: Curve, cluster: Cluster, runs: int, alone_s: float, seeds: int) -> pd.DataFrame:
@@ -196,13 +71,13 @@ def measure(curve: Curve, cluster: Cluster, runs: int, alone_s: float, seeds: in
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
     """Per cluster: makespan over ideal at the best size, one by one and at the largest; rules over best."""
     rows = []
-    for (gpus, preemptions), own in table.groupby(["gpus", "preemptions"]):
-        best = own[own["best"]].iloc[0]
+    for (gpus, preemptions), by_size in table.groupby(["gpus", "preemptions"]):
+        best = by_size[by_size["best"]].iloc[0]
         row = {"gpus": gpus, "preemptions": preemptions, "best_size": best["pack_size"]}
         row |= {"best": best["over_ideal"]}
-        row |= {"one_by_one": own["over_ideal"].iloc[0], "largest": own["over_ideal"].iloc[-1]}
+        row |= {"one_by_one": by_size["over_ideal"].iloc[0], "largest": by_size["over_ideal"].iloc[-1]}
         for name in RULES:
-            ruled = own[own[name]].iloc[0]
+            ruled = by_size[by_size[name]].iloc[0]
             row |= {f"{name}_size": ruled["pack_size"]}
             row |= {f"{name}_over_best": ruled["over_ideal"] / best["over_ideal"]}
         rows.append(row)
@@ -212,14 +87,13 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def draw_lines(axes: Axes, table: pd.DataFrame, column: str, label: str) -> None:
     """A line with its band for each value of `column`, from light to dark; the rules' choices marked."""
     values = sorted(table[column].unique())
-    for value, colour in zip(
-        values, plt.get_cmap("viridis_r")(np.linspace(0.15, 1, len(values))), strict=True
-    ):
-        own = table[table[column] == value]
-        axes.plot(own["pack_size"], own["over_ideal"], marker=".", color=colour, label=label.format(value))
-        axes.fill_between(own["pack_size"], own["low"], own["high"], color=colour, alpha=0.2, lw=0)
+    colours = colormaps["viridis_r"](np.linspace(0.15, 1, len(values)))
+    for value, colour in zip(values, colours, strict=True):
+        line = table[table[column] == value]
+        axes.plot(line["pack_size"], line["over_ideal"], marker=".", color=colour, label=label.format(value))
+        axes.fill_between(line["pack_size"], line["low"], line["high"], color=colour, alpha=0.2, lw=0)
         for name, (marker, _) in RULES.items():
-            ring = own[own[name]]
+            ring = line[line[name]]
             axes.plot(ring["pack_size"], ring["over_ideal"], marker, mfc="none", ms=10, color=colour)
     axes.axhline(1, color=REFERENCE, lw=0.8, ls="--")
     axes.set(xscale="log", yscale="log", xlabel="runs in a pack")
@@ -227,12 +101,13 @@ def draw_lines(axes: Axes, table: pd.DataFrame, column: str, label: str) -> None
         low, high = axis.get_view_interval()
         axis.set_ticks([tick for tick in ticks if low <= tick <= high])
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(plt.NullLocator())
+        axis.set_minor_locator(NullLocator())
 
 
+@figure_style()
 def draw(table: pd.DataFrame, preemptions: float, folder: Path) -> None:
     """Left the number of GPUs, right the preemptions on one of those clusters."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.7), layout="constrained")
+    figure, (left, right) = subplots(1, 2, size=(10.5, 3.7))
     draw_lines(left, table[table["preemptions"] == preemptions], "gpus", "{:,} GPUs")
     for marker, name in RULES.values():
         left.plot([], [], marker, mfc="none", ms=10, color=REFERENCE, label=name)
@@ -246,11 +121,7 @@ def draw(table: pd.DataFrame, preemptions: float, folder: Path) -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks cluster",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks cluster", __doc__, results="results/benchmark")
     parser.add_argument("--method", default="lora")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--runs", type=int, default=10_000)
@@ -261,7 +132,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--spread", type=float, default=0.05, help="of the GPUs' speeds (default 0.05)")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sizes", default="results/reference/benchmark/sizes.csv", help="measured curve")
-    parser.add_argument("--results", default="results/benchmark", help="where CSV and figure go")
     chosen = parser.parse_args(arguments)
     if min(chosen.runs, chosen.alone_minutes, chosen.checkpoint_s, chosen.seeds) <= 0:
         raise UsageError("--runs, --alone-minutes, --checkpoint-s and --seeds must be above 0")

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from analysis.command import command_parser
 from study.training.geometry import hyperspherical_energy
 
 
@@ -46,9 +47,8 @@ def measure(form: str, width: int) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks energy", description=__doc__)
+    parser = command_parser("benchmarks energy", __doc__, results="results/benchmark")
     parser.add_argument("--width", type=int, default=4096)
-    parser.add_argument("--results", default="results/benchmark")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.form:

@@ -31,33 +31,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from matplotlib.ticker import LogFormatter
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig
+from matplotlib.ticker import LogFormatter, NullLocator
+from transformers import LlamaConfig
 
-from analysis.figures.style import REFERENCE, legend_beside, looks, panels, save
-from analysis.paper.accounting import LLAMA_TOKENS, TARGETS
-from analysis.paper.architectures import llama_2_7b
+from analysis.command import command_parser
+from analysis.figures.style import REFERENCE, figure_style, legend_beside, method_styles, panels, save
+from analysis.paper.accounting.architectures import llama_2_7b
+from analysis.paper.accounting.compute import LLAMA_TOKENS
+from analysis.paper.accounting.sides import TARGETS
+from benchmarks.random_tokens import TINY, TINY_TOKENS, RandomTokens, build
 from study import methods
 from study.errors import UsageError
 from study.planning.profile import Footprint
-from study.settings import TaskSettings
 from study.storage.provenance import provenance
-from study.tasks import Batch, Task
+from study.tasks import Task
 from study.training.memory import Peak, estimate
-from study.training.passes import autocast, base_model, fold
+from study.training.passes import autocast, fold
 from study.training.probe import WARM_STEPS, is_out_of_memory
 from study.training.train import Hyperparameters, Training
 
 MB = 2**20
-TINY = LlamaConfig(
-    hidden_size=512, intermediate_size=512, num_hidden_layers=2, num_attention_heads=8, vocab_size=512
-)
-TINY_TOKENS = 16
 FROZEN, MANY = "frozen", 32
 
 
@@ -66,7 +61,7 @@ class Case:
     """A method with its options, or the frozen model without any."""
 
     method: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -83,54 +78,6 @@ CASES = (
     *(Case(method, {"blocks": blocks}) for method in ("ether", "ether_plus") for blocks in (1, MANY)),
 )
 METHODS = list(dict.fromkeys(case.method for case in CASES[1:]))
-
-
-class RandomTokens(Task):
-    """The next one of random tokens, for a Llama with random weights, made on torch's current device."""
-
-    metric, higher_is_better = "loss", False
-
-    def __init__(self, config: LlamaConfig, length: int, batch_size: int) -> None:
-        super().__init__(
-            TaskSettings(
-                name="random_tokens", model="llama", data="random", target_modules=TARGETS, steps=100,
-                batch_size=batch_size, eval_batch_size=batch_size, precision="bfloat16",
-            )
-        )  # fmt: skip
-        self.config, self.chance = config, math.log(config.vocab_size)
-        generator = torch.Generator().manual_seed(0)
-        self.tokens = torch.randint(config.vocab_size, (4 * batch_size, length + 1), generator=generator)
-
-    def model(self) -> nn.Module:
-        torch.manual_seed(0)
-        return AutoModelForCausalLM.from_config(self.config, dtype=torch.bfloat16).requires_grad_(False)
-
-    def size(self, split: str) -> int:
-        return len(self.tokens)
-
-    def examples(self, split: str, indices: Tensor) -> Batch:
-        return {"tokens": self.tokens[indices]}
-
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        tokens = batch["tokens"]  # (rows, length + 1)
-        logits = model(input_ids=tokens[:, :-1], use_cache=False).logits.float()
-        losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-        return losses.view(len(tokens), -1).mean(1)
-
-    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return outputs
-
-    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return outputs
-
-    def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
-        return {"loss": predictions.double().mean().item()}
-
-
-def build(task: Task, device: torch.device) -> Any:
-    """A fresh model, made in bfloat16 where it is to be: no copy in float32, none in main memory."""
-    with device:
-        return base_model(task, device)
 
 
 @contextlib.contextmanager
@@ -180,12 +127,12 @@ def measure(task: Task, model: Any, case: Case, size: int, steps: int) -> dict[s
             step()
             synchronize()
             seconds.append(time.perf_counter() - start)
-    found = {"seconds": statistics.median(seconds), "seconds_low": min(seconds), "seconds_high": max(seconds)}
+    timed = {"seconds": statistics.median(seconds), "seconds_low": min(seconds), "seconds_high": max(seconds)}
     if on_gpu:
         free, total = torch.cuda.mem_get_info()
-        return found | {"peak_mb": torch.cuda.max_memory_allocated() / MB, "device_mb": (total - free) / MB}
+        return timed | {"peak_mb": torch.cuda.max_memory_allocated() / MB, "device_mb": (total - free) / MB}
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    return found | {"peak_mb": (weights + counted.highest) / MB}
+    return timed | {"peak_mb": (weights + counted.highest) / MB}
 
 
 def measure_all(
@@ -198,14 +145,14 @@ def measure_all(
         frozen: dict[int, float] = {}
         for case in [case for case in CASES if case.method in (FROZEN, *chosen.methods)]:
             shapes = build(task, torch.device("meta"))
-            told = None
+            footprint = None
             if case.method != FROZEN:
                 counted = estimate(task, shapes, case.config())
-                told = Footprint(num_params=counted.pop("numbers"), **counted)  # type: ignore[arg-type]
+                footprint = Footprint(num_params=counted.pop("numbers"), **counted)  # type: ignore[arg-type]
             for size in sorted(set(chosen.packs)):
                 row: dict[str, Any] = {"case": case.label, "method": case.method, "length": length}
                 row |= {"batch_size": batch_size, "pack_size": size, "note": ""}
-                row["estimate_mb"] = told.pack_mb(size) if told else math.nan
+                row["estimate_mb"] = footprint.pack_mb(size) if footprint else math.nan
                 try:
                     model = model or build(task, device)
                     row |= measure(task, model, case, size, chosen.steps)
@@ -226,7 +173,7 @@ def measure_all(
                     break
 
 
-def surroundings(device: torch.device) -> dict[str, Any]:
+def surroundings(device: torch.device) -> dict[str, object]:
     """Columns that say when, on what and with what it was measured."""
     name, driver = device.type, ""
     if device.type == "cuda":
@@ -238,24 +185,26 @@ def surroundings(device: torch.device) -> dict[str, Any]:
     return {"date": date, "device": name, "driver": driver, **vars(provenance())}
 
 
+@figure_style()
 def draw(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Time per run and step against pack size, a panel per batch size; many blocks are dotted."""
     batches = list(table["batch_size"].unique())
     figure, flat = panels(len(batches), columns=2, width=3.6, height=3.2)
-    look = looks(METHODS, {method: method for method in METHODS})
+    styles = method_styles(METHODS, {method: method for method in METHODS})
     for axes, batch_size in zip(flat, batches, strict=True):
         for case in CASES:
-            own = table[(table["case"] == case.label) & (table["batch_size"] == batch_size)]
-            style: dict[str, Any] = {"color": REFERENCE, "ls": "--", "label": "frozen model"}
+            line = table[(table["case"] == case.label) & (table["batch_size"] == batch_size)]
+            options: dict[str, Any] = {"color": REFERENCE, "ls": "--", "label": "frozen model"}
             if case.method != FROZEN:
-                style = {"color": look[case.method].colour, "marker": look[case.method].marker}
-                style |= {"ls": ":" if case.options.get("blocks") == MANY else "-"}
-                style |= {"label": look[case.method].name + case.label.removeprefix(case.method)}
-            if len(own):
-                axes.plot(own["pack_size"], 1000 * own["seconds_per_run"], **style)
+                style = styles[case.method]
+                options = {"color": style.colour, "marker": style.marker}
+                options |= {"ls": ":" if case.options.get("blocks") == MANY else "-"}
+                options |= {"label": style.name + case.label.removeprefix(case.method)}
+            if len(line):
+                axes.plot(line["pack_size"], 1000 * line["seconds_per_run"], **options)
         axes.set(xscale="log", yscale="log", xlabel="runs in a pack", title=f"batch size {batch_size}")
         axes.xaxis.set_ticks(sorted(table["pack_size"].unique()))
-        axes.xaxis.set_minor_locator(plt.NullLocator())
+        axes.xaxis.set_minor_locator(NullLocator())
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(LogFormatter())
@@ -265,11 +214,7 @@ def draw(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks gpu", __doc__)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8], help="default: 1 8")
     parser.add_argument("--packs", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="default: 1 2 4 8 16")
@@ -288,10 +233,10 @@ def main(arguments: list[str]) -> None:
     chosen = parse(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config: Any = llama_2_7b().config
-    length, name, place = LLAMA_TOKENS, "llama_2_7b", "results/gpu"
+    length, name, default_folder = LLAMA_TOKENS, "llama_2_7b", "results/gpu"
     if chosen.small:
-        config, length, name, place = TINY, TINY_TOKENS, "llama_tiny", "results/benchmark"
-    folder = Path(chosen.out or place)
+        config, length, name, default_folder = TINY, TINY_TOKENS, "llama_tiny", "results/benchmark"
+    folder = Path(chosen.out or default_folder)
     folder.mkdir(parents=True, exist_ok=True)
     shared, rows = surroundings(device), []
     for row in measure_all(config, length, device, chosen):

@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import nn
 
-from analysis.figures.style import legend_beside, looks, save
+from analysis.command import command_parser
+from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
 from study import config, methods, tasks
 from study.settings import SweepSettings
 from study.tasks import Task
@@ -188,31 +188,20 @@ def measure_steps(bench: Bench, names: list[str], size: int, rounds: int) -> pd.
     return pd.DataFrame(rows)
 
 
+@figure_style()
 def draw_sizes(sizes: pd.DataFrame, folder: Path) -> None:
     """Gain over one by one against pack size, a panel per batch size; the probe's choice ringed."""
     names = list(dict.fromkeys(sizes["method"]))
-    look = looks(names, {name: name for name in names})
+    styles = method_styles(names, {name: name for name in names})
     batches = sorted(sizes["batch_size"].unique())
-    figure, axes = plt.subplots(
-        1,
-        len(batches),
-        figsize=(2.6 * len(batches) + 1, 2.9),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (2.6 * len(batches) + 1, 2.9)
+    figure, axes = subplots(1, len(batches), size=size, sharey=True, squeeze=False)
     for panel, batch in zip(axes.flat, batches, strict=True):
-        for name in names:
-            own = sizes[(sizes["method"] == name) & (sizes["batch_size"] == batch)]
-            panel.plot(
-                own["pack_size"],
-                own["gain"],
-                marker=".",
-                color=look[name].colour,
-                label=look[name].name,
-            )
-            ring = own[own["chosen"]]
-            panel.plot(ring["pack_size"], ring["gain"], "o", mfc="none", ms=10, color=look[name].colour)
+        for name, style in styles.items():
+            line = sizes[(sizes["method"] == name) & (sizes["batch_size"] == batch)]
+            panel.plot(line["pack_size"], line["gain"], marker=".", color=style.colour, label=style.name)
+            ring = line[line["chosen"]]
+            panel.plot(ring["pack_size"], ring["gain"], "o", mfc="none", ms=10, color=style.colour)
         panel.set_xscale("log")
         panel.set_title(f"batch size {batch}")
         panel.set_xlabel("runs in a pack")
@@ -222,16 +211,11 @@ def draw_sizes(sizes: pd.DataFrame, folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks packing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("benchmarks packing", __doc__, results="results/benchmark")
     parser.add_argument("--methods", nargs="+", help="default: those of the sweep lr_grid")
     parser.add_argument("--runs", type=int, default=45, help="runs of each method (default 45)")
     parser.add_argument("--processes", type=int, default=3, help="sample for one process per run (default 3)")
     parser.add_argument("--rounds", type=int, default=9, help="timed steps of each kind (default 9)")
-    parser.add_argument("--results", default="results/benchmark", help="where CSVs and figures go")
     parser.add_argument("--set", nargs="*", default=[], metavar="key=value", help="overrides of lr_grid")
     parser.add_argument("--one-run", nargs=2, metavar=("LR", "SEED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)

@@ -23,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.command import command_parser
 from study import config
 from study.coordination.coordinator import train_jobs
 from study.launchers.cluster.batches import write_answer
@@ -109,15 +110,14 @@ def measure(runs: int, folder: Path) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks scale", description=__doc__)
+    parser = command_parser("benchmarks scale", __doc__, results="results/benchmark")
     parser.add_argument("--runs", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--results", default="results/benchmark")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.one:
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(chosen.one, Path(folder))
-        print(json.dumps(found))
+            row = measure(chosen.one, Path(folder))
+        print(json.dumps(row))
         return
     rows = []
     for runs in chosen.runs:

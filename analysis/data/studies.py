@@ -11,15 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.data.table import (
-    METHOD_ORDER,
-    Study,
-    check_runs,
-    label_runs,
-    read_table,
-    read_tables,
-    setting_text,
-)
+from analysis.data.labels import METHOD_ORDER, is_missing, label_runs
+from analysis.data.table import Study, check_runs, read_table, read_tables
+from study.naming import study_name
 from study.storage import schema
 
 GRID = "lr_grid"
@@ -44,8 +38,8 @@ MINIATURES: list[Key] = [
 
 def key_of(study: Study) -> Key:
     first = study.runs.iloc[0]
-    subset = setting_text(first.get("task.subset"))
-    return str(first["task"]), str(first["scale"]), "" if subset == "none" else subset
+    subset = first.get("task.subset")
+    return str(first["task"]), str(first["scale"]), "" if is_missing(subset) else str(subset)
 
 
 def title(key: Key) -> str:
@@ -57,7 +51,7 @@ def title(key: Key) -> str:
 def folder_name(key: Key) -> str:
     """The folder in which the sweep lr_grid leaves a miniature's study: `lr_grid_glue_topic`."""
     task, _, subset = key
-    return GRID if key == VTAB else "_".join(filter(None, (GRID, task, subset)))
+    return GRID if key == VTAB else study_name(GRID, task, subset)
 
 
 def command(key: Key) -> str:
@@ -78,34 +72,36 @@ def split(folder: Path) -> list[Study]:
     tables = read_tables(folder)
     runs = tables["runs"]
     columns = [name for name in ("task", "scale", "task.subset") if name in runs]
-    found = []
+    studies = []
     for _, rows in runs.groupby(columns, sort=False, dropna=False):
-        own = label_runs(rows).assign(study=folder.resolve().name)
-        check_runs(own, folder)
-        others = (tables[name][tables[name]["run_id"].isin(own["run_id"])] for name in ("history", "layers"))
-        if own["counted"].any():
-            found.append(Study(folder.resolve().name, own, *others))
-    return found
+        labelled = label_runs(rows).assign(study=folder.resolve().name)
+        check_runs(labelled, folder)
+        history, layers = (
+            tables[name][tables[name]["run_id"].isin(labelled["run_id"])] for name in ("history", "layers")
+        )
+        if labelled["counted"].any():
+            studies.append(Study(folder.resolve().name, labelled, history, layers))
+    return studies
 
 
-def at_hand(results: Path) -> list[Study]:
+def read_all(results: Path) -> list[Study]:
     """Every study directly under `results` that is of the sweep lr_grid or of a language task."""
-    found: list[Study] = []
+    studies: list[Study] = []
     for path in sorted(results.glob("*/runs.parquet")):
         runs = read_table(path.parent, "runs", {name: schema.RUNS[name] for name in ("sweep", "task")})
         if (runs["sweep"] == GRID).any() or runs["task"].isin(LANGUAGE).any():
-            found += split(path.parent)
-    return found
+            studies += split(path.parent)
+    return studies
 
 
 def grids(studies: Iterable[Study]) -> list[Study]:
     """The studies of the sweep lr_grid that have all its methods, each with one setting; see `one_each`."""
 
-    def whole(study: Study) -> bool:
-        there = study.runs.loc[study.runs["counted"], "label"]
-        return study.runs["sweep"].iloc[0] == GRID and set(METHOD_ORDER) <= set(there)
+    def is_complete(study: Study) -> bool:
+        labels = study.runs.loc[study.runs["counted"], "label"]
+        return study.runs["sweep"].iloc[0] == GRID and set(METHOD_ORDER) <= set(labels)
 
-    return one_each(study for study in studies if whole(study))
+    return one_each(study for study in studies if is_complete(study))
 
 
 def one_each(studies: Iterable[Study]) -> list[Study]:
@@ -115,48 +111,48 @@ def one_each(studies: Iterable[Study]) -> list[Study]:
     with more methods, then with more runs.
     """
     best: dict[Key, Study] = {}
-    for study in sorted(studies, key=_rank, reverse=True):
+    for study in sorted(studies, key=_preference, reverse=True):
         best.setdefault(key_of(study), study)
     return [best[key] for key in sorted(best, key=lambda key: (key[0] != VTAB[0], key))]
 
 
-def _rank(study: Study) -> tuple[bool, int, int]:
+def _preference(study: Study) -> tuple[bool, int, int]:
     return _is_standard(study), study.runs["method"].nunique(), len(study.runs)
 
 
 def _is_standard(study: Study) -> bool:
     """Of the sweep lr_grid or of the paper's own settings, under the name that the sweep's command gives."""
     sweep, task = study.runs[["sweep", "task"]].iloc[0]
-    own = study.name == sweep or study.name.startswith(f"{sweep}_{task}")
-    return own and sweep in (GRID, f"{task}_paper")
+    named_by_command = study.name == sweep or study.name.startswith(f"{sweep}_{task}")
+    return named_by_command and sweep in (GRID, f"{task}_paper")
 
 
 def language(studies: Iterable[Study]) -> list[Study]:
     """One study of GLUE or of instruction tuning for each task, scale and subset in which something trained.
 
     Methods come from different folders where no single one has all, such as ETHER from the paper's own
-    settings and LoRA, for which the paper states no rates, from a grid. Each is taken whole, from the first
-    folder in the order of `one_each`.
+    settings and LoRA, for which the paper states no rates, from a grid. All runs of a method are of one
+    folder, the first in the order of `one_each`.
     """
     trained = [
         s
         for s in studies
         if key_of(s)[0] in LANGUAGE and s.runs["steps"].max() > 0 and s.runs["sweep"].iloc[0] != HEAD_ALONE
     ]
-    found = []
+    merged = []
     for study in one_each(trained):
         same = [s for s in trained if key_of(s) == key_of(study) and _is_standard(s) == _is_standard(study)]
-        found.append(_joined(sorted(same, key=_rank, reverse=True)))
-    return found
+        merged.append(_merge(sorted(same, key=_preference, reverse=True)))
+    return merged
 
 
 def heads(studies: Iterable[Study]) -> dict[Key, Study]:
     """The studies of the sweep head_alone; the largest where there are several of one task."""
-    own = sorted((s for s in studies if s.runs["sweep"].iloc[0] == HEAD_ALONE), key=lambda s: len(s.runs))
-    return {key_of(study): study for study in own}
+    of_heads = (s for s in studies if s.runs["sweep"].iloc[0] == HEAD_ALONE)
+    return {key_of(study): study for study in sorted(of_heads, key=lambda s: len(s.runs))}
 
 
-def _joined(studies: list[Study]) -> Study:
+def _merge(studies: list[Study]) -> Study:
     """Each method of the first study that has it."""
     first, *others = studies
     for other in others:
@@ -165,8 +161,6 @@ def _joined(studies: list[Study]) -> Study:
             runs = label_runs(pd.concat([first.runs, new], ignore_index=True))
             name = f"{first.name} + {other.name}"
             check_runs(runs, Path(name))
-            tables = [
-                pd.concat(pair) for pair in ((first.history, other.history), (first.layers, other.layers))
-            ]
-            first = Study(name, runs, *tables)
+            history = pd.concat([first.history, other.history])
+            first = Study(name, runs, history, pd.concat([first.layers, other.layers]))
     return first

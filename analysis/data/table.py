@@ -1,11 +1,13 @@
-"""The tables of one study, checked, and one method's runs as score arrays.
+"""The tables of one study, checked.
 
 `load` reads `results/<name>/{runs,history,layers}.parquet` (columns: `study.schema`) and adds
 three columns to `runs`: `label` (the method, plus the settings in which it differs from other
-runs of the same study), `place` (the label's rank in the canonical order) and `counted` (False
+runs of the same study), `rank` (of the label in the canonical order, from 0) and `counted` (False
 for failed runs alone). A *failed* run is an accident of the infrastructure: it has no score and
 is reported as missing. A *diverged* run is a result: it always counts, with its score.
 """
+
+from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
@@ -14,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.data.labels import label_runs
 from study.errors import UsageError, first_line
 from study.storage import schema
 from study.storage.tables import damaged_tables
-
-METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 
 
 class AnalysisError(UsageError):
@@ -29,7 +30,7 @@ class AnalysisError(UsageError):
 class Study:
     """The records of one study.
 
-    runs: one row per run, columns of `schema.RUNS` plus `label`, `place`, `counted`.
+    runs: one row per run, columns of `schema.RUNS` plus `label`, `rank`, `counted`.
     history: one row per run and evaluation point, columns of `schema.HISTORY`.
     layers: one row per run, layer and side, columns of `schema.LAYERS`.
     """
@@ -42,7 +43,7 @@ class Study:
     @property
     def labels(self) -> list[str]:
         """Labels in canonical order."""
-        return list(self.runs.sort_values("place")["label"].unique())
+        return list(self.runs.sort_values("rank")["label"].unique())
 
     @property
     def method_of(self) -> dict[str, str]:
@@ -52,24 +53,6 @@ class Study:
     def of(self, label: str) -> pd.DataFrame:
         """The rows of `runs` under this label."""
         return self.runs[self.runs["label"] == label]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One label's scores, in the metric's own unit and direction.
-
-    lrs: (L,) learning rates, ascending, those with at least one scored run.
-    seeds: (S,) seeds, ascending.
-    valid, test: (L, S); nan where that learning rate and seed have no scored run, that is a run
-        that failed or was never recorded. Diverged runs are never nan.
-    hopeless: (L,) rates at which every run diverged: never the tuned one, whatever chance scores.
-    """
-
-    lrs: np.ndarray
-    seeds: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-    hopeless: np.ndarray
 
 
 def load(folder: Path) -> Study:
@@ -86,49 +69,6 @@ def load(folder: Path) -> Study:
     return Study(folder.resolve().name, runs, tables["history"], tables["layers"])
 
 
-def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """A copy of `runs` with `label`, `place` and `counted`.
-
-    The label is the method's name where the method occurs with one set of settings, else the
-    name followed by the settings that differ: `ether blocks=4`. Order: ether, ether_plus, lora,
-    oft, naive, then others by the alphabet; within a method, by the settings' values.
-    """
-    runs = runs.copy()
-    runs["counted"] = runs["status"] != "failed"
-    runs["label"] = ""
-    keys: dict[str, tuple] = {}
-    for method, rows in runs.groupby("method", sort=False):
-        known = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
-        differing = [c for c in settings_columns(rows) if rows[c].map(setting_text).nunique() > 1]
-        for index, row in rows[differing].iterrows():
-            parts = [f"{_short(c, str(method))}={setting_text(row[c])}" for c in differing]
-            label = " ".join([str(method), *parts])
-            runs.loc[index, "label"] = label
-            keys[label] = (known, str(method), tuple(_sortable(row[c]) for c in differing))
-    ranks = {label: rank for rank, label in enumerate(sorted(keys, key=lambda k: keys[k]))}
-    runs["place"] = runs["label"].map(ranks).astype("int64")
-    return runs
-
-
-def settings_columns(runs: pd.DataFrame) -> list[str]:
-    """Names of the columns that hold settings: `method.*` and `task.*`."""
-    return [c for c in runs.columns if c.startswith(("method.", "task."))]
-
-
-def scores(rows: pd.DataFrame) -> Scores:
-    """The rows of one label as arrays; failed runs become nan. See `Scores` for the shapes."""
-    counted = rows[rows["status"] != "failed"]
-    seeds = np.sort(rows["seed"].unique())
-    lrs = np.sort(counted["lr"].unique())
-    tables = [
-        counted.pivot(index="lr", columns="seed", values=split).reindex(index=lrs, columns=seeds)
-        for split in ("valid", "test")
-    ]
-    valid, test = (table.to_numpy(dtype=float) for table in tables)
-    hopeless = (counted["status"] == "diverged").groupby(counted["lr"]).all().reindex(lrs)
-    return Scores(lrs.astype(float), seeds, valid, test, hopeless.to_numpy(dtype=bool))
-
-
 def absent(runs: pd.DataFrame) -> pd.DataFrame:
     """The holes of the grid: label, lr and seed that other runs imply but nobody recorded.
 
@@ -137,7 +77,7 @@ def absent(runs: pd.DataFrame) -> pd.DataFrame:
     """
     seeds = sorted(runs["seed"].unique())
     holes = []
-    for label, rows in runs.sort_values("place").groupby("label", sort=False):
+    for label, rows in runs.sort_values("rank").groupby("label", sort=False):
         present = set(zip(rows["lr"], rows["seed"], strict=True))
         for lr in sorted(rows["lr"].unique()):
             holes += [(label, lr, seed) for seed in seeds if (lr, seed) not in present]
@@ -151,13 +91,13 @@ def _no_results(folder: Path) -> str:
     return f"no results in {folder} ({there}); a sweep makes them: python -m study.sweep NAME"
 
 
-MADE_ANEW = "run the sweep's command again: it is made anew from records"
+REBUILD = "run the sweep's command again: it is rebuilt from records"
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     """All tables of a study's folder; raises AnalysisError if one is missing, damaged or of another form."""
     for path in damaged_tables(folder):
-        raise AnalysisError(f"{path} is damaged; {MADE_ANEW}")
+        raise AnalysisError(f"{path} is damaged; {REBUILD}")
     return {name: read_table(folder, name, columns) for name, columns in schema.TABLES.items()}
 
 
@@ -166,7 +106,7 @@ def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> 
     if not path.is_file():
         if name == "runs":
             raise AnalysisError(_no_results(folder))
-        raise AnalysisError(f"{path} is missing; {MADE_ANEW}")
+        raise AnalysisError(f"{path} is missing; {REBUILD}")
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -182,7 +122,7 @@ def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> 
             table = table.assign(**{k: v for k, v in schema.ADDED.items() if k not in table})
     lacking = [c for c in columns if c not in table]
     if lacking:
-        raise AnalysisError(f"{path} lacks the columns {', '.join(lacking)} of study/schema.py")
+        raise AnalysisError(f"{path} lacks the columns {', '.join(lacking)} of study.schema")
     return table
 
 
@@ -195,38 +135,17 @@ def check_runs(runs: pd.DataFrame, folder: Path) -> None:
                 f"{folder} mixes {column} {' and '.join(values)}; methods are compared on one "
                 "task and metric: give each its own name=..."
             )
-    twice = runs[runs.duplicated(["label", "lr", "seed"])]
-    if len(twice):
-        first = twice.iloc[0]
+    repeated = runs[runs.duplicated(["label", "lr", "seed"])]
+    if len(repeated):
+        first = repeated.iloc[0]
         raise AnalysisError(
-            f"{folder} has {len(twice)} runs too many for their method, learning rate and seed, "
+            f"{folder} has {len(repeated)} runs too many for their method, learning rate and seed, "
             f"the first: {first['label']} lr={first['lr']:g} seed={first['seed']}"
         )
-    bad = runs[runs["counted"] & ~np.isfinite(runs[["valid", "test"]].astype(float)).all(axis=1)]
-    if len(bad):
-        first = bad.iloc[0]
+    unscored = runs[runs["counted"] & ~np.isfinite(runs[["valid", "test"]].astype(float)).all(axis=1)]
+    if len(unscored):
+        first = unscored.iloc[0]
         raise AnalysisError(
-            f"{folder} has {len(bad)} ended runs without a finite score, the first: run "
+            f"{folder} has {len(unscored)} ended runs without a finite score, the first: run "
             f"{first['run_id']} ({first['label']}, {first['status']})"
         )
-
-
-def _short(column: str, method: str) -> str:
-    """`method.ether.blocks` -> `blocks`; `task.steps` -> `steps`."""
-    return column.removeprefix(f"method.{method}.").removeprefix("task.")
-
-
-def setting_text(value: object) -> str:
-    """A setting as text; whole floats (a column with gaps turns 4 into 4.0) as integers."""
-    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
-        return "none"
-    if isinstance(value, (float, np.floating)):
-        return f"{value:g}"
-    return str(value)
-
-
-def _sortable(value: object) -> tuple[int, float, str]:
-    try:
-        return (0, float(value), "")  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return (1, 0.0, setting_text(value))

@@ -1,15 +1,18 @@
-"""How figures look and how they are kept: one colour, marker and name per method, everywhere."""
+"""How figures look and how they are saved: one colour, marker and name per method, everywhere.
+
+Figures are made without pyplot: it keeps every figure in a list of its own and chooses a backend for the
+whole process, which is the importer's affair.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,25 +32,34 @@ OTHER_MARKERS = ["P", "X", "<", ">", "p", "h", "*"]
 
 REFERENCE = "#666666"
 
-plt.rcParams.update(
-    {
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#E6E6E6",
-        "grid.linewidth": 0.6,
-        "axes.axisbelow": True,
-        "legend.frameon": False,
-        "figure.dpi": 150,
-        "svg.hashsalt": "ether-study",
-    }
-)
+SETTINGS: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "svg.hashsalt": "ether-study",
+}
+"""Of matplotlib, see `figure_style`."""
+
+
+@contextlib.contextmanager
+def figure_style() -> Iterator[None]:
+    """Within it, and within a function that it decorates, matplotlib has SETTINGS.
+
+    Both making a figure and saving it read them, so it decorates functions that do both.
+    """
+    with matplotlib.rc_context(SETTINGS):
+        yield
 
 
 @dataclass(frozen=True)
-class Look:
+class MethodStyle:
     colour: str
     marker: str
     name: str
@@ -58,38 +70,37 @@ class Look:
         return self.name.replace("$", r"\$")
 
 
-def looks(labels: list[str], method_of: dict[str, str]) -> dict[str, Look]:
-    """A look for each label; labels without a fixed one take the others in turn."""
-    found: dict[str, Look] = {}
+def method_styles(labels: list[str], method_of: dict[str, str]) -> dict[str, MethodStyle]:
+    """A style for each label; labels without a fixed one take the others in turn."""
+    styles: dict[str, MethodStyle] = {}
     taken: set[str] = set()
     spare = 0
     for label in labels:
         method = method_of[label]
         name = NAMES.get(method, method) + label.removeprefix(method)
         if method in COLOURS and method not in taken:
-            found[label] = Look(COLOURS[method], MARKERS[method], name)
+            styles[label] = MethodStyle(COLOURS[method], MARKERS[method], name)
             taken.add(method)
         else:
             colour = OTHER_COLOURS[spare % len(OTHER_COLOURS)]
             marker = OTHER_MARKERS[(spare + spare // len(OTHER_COLOURS)) % len(OTHER_MARKERS)]
-            found[label] = Look(colour, marker, name)
+            styles[label] = MethodStyle(colour, marker, name)
             spare += 1
-    return found
+    return styles
+
+
+def subplots(rows: int = 1, columns: int = 1, *, size: tuple[float, float], **options: Any) -> Any:
+    """A figure of `size` inches and its axes, as `matplotlib.pyplot.subplots` returns them."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def panels(count: int, columns: int, width: float = 2.3, height: float = 2.3) -> tuple[Figure, list[Axes]]:
     """A grid of `count` panels that share their axes."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(width * columns + 0.6, height * rows + 0.5),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (width * columns + 0.6, height * rows + 0.5)
+    figure, axes = subplots(rows, columns, size=size, sharex=True, sharey=True, squeeze=False)
     flat = list(axes.flat)
     for unused in flat[count:]:
         unused.set_visible(False)
@@ -108,5 +119,4 @@ def save(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> Path:
     data.to_csv(folder / f"{name}.csv", index=False)
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Producer": None})
-    plt.close(figure)
     return folder / f"{name}.png"

@@ -2,7 +2,7 @@
 
 Both are tidy, a row per scale, method with its options, and subset or benchmark:
     metric; ours: mean test score at the learning rate that validation chose, with its 95 % interval low,
-        high (`analysis.robustness`; Student's over seeds for the benchmarks; nan with one seed);
+        high (`analysis.statistics.robustness`; Student's over seeds for the benchmarks; nan with one seed);
     seeds and lr behind it; base: the untouched model's score, which also has rows of its own, method `base`;
         so has the frozen model with a head that was trained alone, `head`, from the sweep head_alone;
     parameters: trained numbers, heads included; model, data and study: where it comes from;
@@ -14,45 +14,33 @@ are printed cells beside which nothing of ours stands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.data.labels import setting_text
+from analysis.data.scores import direction
 from analysis.data.studies import Key, key_of
-from analysis.data.table import Study, setting_text
-from analysis.figures.style import NAMES
-from analysis.paper.accounting import PRINTED
-from analysis.statistics.paired import mean_interval
+from analysis.data.table import Study
+from analysis.paper.published import printed
+from analysis.statistics.intervals import mean_interval
 from analysis.statistics.robustness import robustness_table
 from study.evaluation.scores_file import COLUMNS as SCORE_COLUMNS
 from study.evaluation.scores_file import read_scores
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+"""Of the tables above, by its columns; text, numbers and gaps, as a DataFrame takes them."""
+
+Rows = list[Row]
 
 SCORE = ("ours", "low", "high")
 COLUMNS = ["metric", *SCORE, "printed", "base", "parameters", "seeds", "lr", "model", "data", "study"]
 BASE, HEAD = "base", "head"
-TITLES = NAMES | {BASE: "base model", HEAD: "trained head alone", "vera": "VeRA"}
 AVERAGE = "average"
 """Over the eight subsets of GLUE, as the paper prints it."""
-
-PAPER_COMMANDS = {
-    "glue": [
-        "python -m study.sweep glue_paper",
-        "python -m study.sweep lr_grid task=glue scale=paper task.subset=NAME method=lora,oft "
-        "method.oft.blocks=16",
-    ],
-    "instruct": ["python -m study.sweep instruct_paper", "python -m study.evaluate instruct_paper"],
-}
-"""What makes the records at the paper's scale. For LoRA and OFT on GLUE the paper states no rates."""
-
-
-def printed(table: int) -> pd.DataFrame:
-    """The paper's Table 4 or 5: method, options, parameters, subset or benchmark, printed (percent)."""
-    return pd.read_csv(PRINTED / f"table{table}.csv").fillna({"options": ""})
 
 
 def glue_table(studies: Iterable[Study], heads: Mapping[Key, Study] | None = None) -> pd.DataFrame:
@@ -70,9 +58,9 @@ def instruct_table(studies: Iterable[Study], results: Path) -> pd.DataFrame:
     """Table 5: a study's own metric, and the benchmarks that `python -m study.evaluate` has left there."""
     rows: Rows = []
     for study in studies:
-        own = measured(study)
-        rows += [row | {"benchmark": row["metric"]} for row in own]
-        rows += _evaluated(study, own, results)
+        study_rows = measured(study)
+        rows += [row | {"benchmark": row["metric"]} for row in study_rows]
+        rows += _evaluated(study, study_rows, results)
     return _beside(rows, printed(5), "benchmark")
 
 
@@ -89,28 +77,27 @@ def measured(study: Study) -> Rows:
     rows: Rows = [same | {"method": BASE, "options": "", "label": BASE, "ours": base}]
     for figures in robustness_table(study.runs).to_dict("records"):
         method, label, lr = figures["method"], figures["label"], figures["best_lr"]
-        own = counted[(counted["label"] == label) & (counted["lr"] == lr)]
+        tuned_runs = counted[(counted["label"] == label) & (counted["lr"] == lr)]
         prefix = f"method.{method}."
-        options = own.filter(like=prefix).iloc[0].dropna()
+        options = tuned_runs.filter(like=prefix).iloc[0].dropna()
         text = " ".join(f"{c.removeprefix(prefix)}={setting_text(value)}" for c, value in options.items())
         score = [percent * figures[f"tuned_test{end}"] for end in ("", "_low", "_high")]
         rows.append(
             same
-            | {"method": method, "options": text, "label": label, "lr": lr, "seeds": len(own)}
-            | {"parameters": int(figures["parameters"]), "study": own["study"].iloc[0]}
+            | {"method": method, "options": text, "label": label, "lr": lr, "seeds": len(tuned_runs)}
+            | {"parameters": int(figures["parameters"]), "study": tuned_runs["study"].iloc[0]}
             | dict(zip(SCORE, score, strict=True))
         )
     return rows
 
 
-def head_row(study: Study) -> dict[str, Any]:
+def head_row(study: Study) -> Row:
     """Row `head` of a study of the sweep head_alone: its settings with the best mean validation score."""
     counted = study.runs[study.runs["counted"]]
-    sign = 1 if counted["higher_is_better"].iloc[0] else -1
-    best = (sign * counted.groupby("label")["valid"].mean()).idxmax()
+    best = (direction(counted) * counted.groupby("label")["valid"].mean()).idxmax()
     row = next(row for row in measured(study) if row["label"] == best)
-    own = counted[counted["label"] == best].iloc[0]
-    settings = {name: setting_text(own[f"task.{name}"]) for name in ("head_lr", "steps")}
+    first = counted[counted["label"] == best].iloc[0]
+    settings = {name: setting_text(first[f"task.{name}"]) for name in ("head_lr", "steps")}
     text = " ".join(f"{name}={value}" for name, value in settings.items())
     return row | {"method": HEAD, "options": text, "lr": np.nan, "parameters": pd.NA}
 
@@ -120,14 +107,14 @@ def _averages(rows: Rows, numbers: pd.DataFrame) -> Rows:
     cells = pd.DataFrame(rows, columns=["scale", "method", "options", "subset", *COLUMNS])
     cells = cells[(cells["scale"] == "paper") & cells["subset"].isin(set(numbers["subset"]))]
     means = []
-    for (method, options), own in cells.groupby(["method", "options"], sort=False):
-        if own["subset"].nunique() == numbers["subset"].nunique() - 1:
+    for (method, options), rows_of_method in cells.groupby(["method", "options"], sort=False):
+        if rows_of_method["subset"].nunique() == numbers["subset"].nunique() - 1:
             same = {"scale": "paper", "method": method, "options": options, "subset": AVERAGE}
-            means.append(same | own[["ours", "base"]].mean().to_dict() | {"metric": "mean"})
+            means.append(same | rows_of_method[["ours", "base"]].mean().to_dict() | {"metric": "mean"})
     return means
 
 
-def _evaluated(study: Study, own: Rows, results: Path) -> Rows:
+def _evaluated(study: Study, study_rows: Rows, results: Path) -> Rows:
     """Rows of the printed benchmarks: the untouched model's, and each label's at its tuned rate.
 
     With one seed the interval is left out: what spread remains is of the questions alone.
@@ -140,15 +127,15 @@ def _evaluated(study: Study, own: Rows, results: Path) -> Rows:
     table = table.assign(score=100 * table["score"].astype(float))
     base = table[table["method"] == BASE].drop_duplicates("benchmark").set_index("benchmark")["score"]
     rows = []
-    for row in own:
+    for row in study_rows:
         at_rate = (study.runs["label"] == row["label"]) & (study.runs["lr"] == row.get("lr"))
         ids = study.runs.loc[at_rate, "run_id"]
         chosen = table["method"] == BASE if row["method"] == BASE else table["run_id"].isin(ids)
-        for benchmark, found in table[chosen].groupby("benchmark", sort=False):
-            interval = np.array(mean_interval(found["score"].to_numpy()))
+        for benchmark, answers in table[chosen].groupby("benchmark", sort=False):
+            interval = np.array(mean_interval(answers["score"].to_numpy()))
             score = np.where(np.isfinite(interval), interval, np.nan).tolist()
-            new = {"benchmark": benchmark, "metric": found["metric"].iloc[0]}
-            new |= {} if row["method"] == BASE else {"seeds": len(found)}
+            new = {"benchmark": benchmark, "metric": answers["metric"].iloc[0]}
+            new |= {} if row["method"] == BASE else {"seeds": len(answers)}
             new |= {"base": base.get(benchmark, np.nan), **dict(zip(SCORE, score, strict=True))}
             rows.append(row | new)
     return rows
@@ -156,17 +143,17 @@ def _evaluated(study: Study, own: Rows, results: Path) -> Rows:
 
 def _beside(rows: Rows, numbers: pd.DataFrame, across: str) -> pd.DataFrame:
     """The rows, in the printed order, with the printed numbers: same method and cell, all printed options."""
-    left = {(c["method"], c["options"], c[across]): c["printed"] for c in numbers.to_dict("records")}
-    cells = dict(left)
+    cells = {(c["method"], c["options"], c[across]): c["printed"] for c in numbers.to_dict("records")}
+    unmatched = dict(cells)
     for row in rows:
         for (method, options, name), number in cells.items():
-            fits = set(options.split()) <= set(row["options"].split())
-            if row["scale"] == "paper" and (method, name) == (row["method"], row[across]) and fits:
+            same_options = set(options.split()) <= set(row["options"].split())
+            if row["scale"] == "paper" and (method, name) == (row["method"], row[across]) and same_options:
                 row["printed"] = number
-                left.pop((method, options, name), None)
+                unmatched.pop((method, options, name), None)
     rest = [
         {"scale": "paper", "method": method, "options": options, across: name, "printed": number}
-        for (method, options, name), number in left.items()
+        for (method, options, name), number in unmatched.items()
     ]
     order = list(numbers[across].unique())
     rows.sort(
@@ -174,44 +161,3 @@ def _beside(rows: Rows, numbers: pd.DataFrame, across: str) -> pd.DataFrame:
     )
     table = pd.DataFrame([*rows, *rest], columns=["scale", "method", "options", across, *COLUMNS])
     return table.astype(dict.fromkeys(["parameters", "seeds"], "Int64"))
-
-
-def as_printed(table: int) -> pd.DataFrame:
-    """The paper's Table 4 or 5 as it stands: methods down, subsets or benchmarks across."""
-    numbers = printed(table)
-    return _wide(numbers, numbers.columns[3], lambda row: f"{row['printed']:.2f}")
-
-
-def ours(table: pd.DataFrame, scale: str) -> pd.DataFrame | None:
-    """Our scores at one scale, from one of the tables above, in the printed form; None without any.
-
-    A cell is the mean and, with several seeds, its 95 % interval.
-    """
-    across = str(table.columns[3])
-    own = table[(table["scale"] == scale) & table["ours"].notna()]
-    if own.empty:
-        return None
-    plain = (own[across] == AVERAGE) | (own[across] == own["metric"])
-    named = own[across].where(plain, own[across] + " (" + own["metric"] + ")")
-    return _wide(own.assign(**{across: named}), across, _cell)
-
-
-def sources(table: pd.DataFrame, scale: str) -> str:
-    """The models and data behind our scores at one scale."""
-    own = table[(table["scale"] == scale) & table["study"].notna()]
-    return "; ".join(f"{model} on {data}" for model, data in own.groupby(["model", "data"]).groups)
-
-
-def _wide(table: pd.DataFrame, across: str, cell: Callable[[pd.Series], str]) -> pd.DataFrame:
-    rows = []
-    for (method, options), own in table.groupby(["method", "options"], sort=False):
-        counts = own["parameters"].dropna().agg(["min", "max"])
-        span = " to ".join(dict.fromkeys(f"{count:,.0f}" for count in counts.dropna()))
-        row = {"method": TITLES.get(method, method), "options": options, "parameters": span}
-        rows.append(row | {r[across]: cell(r) for _, r in own.iterrows()})
-    return pd.DataFrame(rows, columns=["method", "options", "parameters", *table[across].unique()]).fillna("")
-
-
-def _cell(row: pd.Series) -> str:
-    mean = f"{row['ours']:.2f}"
-    return mean if pd.isna(row["low"]) else f"{mean} [{row['low']:.2f}, {row['high']:.2f}]"

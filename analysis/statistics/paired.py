@@ -12,8 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.data.table import scores
-from analysis.statistics.robustness import PLATEAUS, WINDOW_DECADES, Array, at, mean_regret, plateau
+from analysis.data.scores import direction, scores
+from analysis.statistics.curves import PLATEAUS, WINDOW_DECADES, Array, at, below, mean_regret, plateau
+from analysis.statistics.intervals import mean_interval
+from analysis.statistics.tuned import tuned_lr
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,6 @@ def compare(differences: Array, margin: float) -> Paired:
     return Paired(count, mean, low, high, float(different), float(equivalent))
 
 
-def mean_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean and 95 % Student interval; the interval is infinite with one value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, -np.inf, np.inf
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return mean, mean - half, mean + half
-
-
-def tuned_lr(rows: pd.DataFrame) -> float:
-    """The learning rate with the best mean validation score among those with runs that did not diverge."""
-    hopeful = rows.groupby("lr").filter(lambda own: (own["status"] != "diverged").any())
-    means = (hopeful if len(hopeful) else rows).groupby("lr")["valid"].mean()
-    return float(means.idxmax() if bool(rows["higher_is_better"].iloc[0]) else means.idxmin())
-
-
 def at_tuned_rates(first: pd.DataFrame, second: pd.DataFrame) -> Array:
     """Test scores' differences by seed, each method at its own tuned rate: (seeds,)."""
     a, b = (rows[rows["lr"] == tuned_lr(rows)].set_index("seed")["test"] for rows in (first, second))
@@ -92,18 +78,18 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     columns = ["tuned_test", "regret_window", "plateau_10", "divergence_rate", "censored"]
     if rows.empty:
         return pd.DataFrame(columns=columns, dtype=float).rename_axis("seed")
-    s, sign = scores(rows), 1.0 if bool(rows["higher_is_better"].iloc[0]) else -1.0
+    s, sign = scores(rows), direction(rows)
     curve, log_lr = sign * s.test.T, np.log10(s.lrs)  # (seeds, rates)
     best = np.full(len(s.seeds), np.flatnonzero(s.lrs == tuned_lr(rows))[0])
-    score, whole = at(curve, best), np.isfinite(curve).all(1)
-    width, low, high = plateau(curve, log_lr, best, score - PLATEAUS["plateau_10"] * np.abs(score))
+    score, complete = at(curve, best), np.isfinite(curve).all(1)
+    width, low, high = plateau(curve, log_lr, best, below(score, PLATEAUS["plateau_10"]))
     diverged = (rows["status"] == "diverged").groupby(rows["seed"]).mean().reindex(s.seeds)
     figures = (
         sign * score,
         mean_regret(curve, log_lr, best, -WINDOW_DECADES, WINDOW_DECADES),
-        np.where(whole, width, np.nan),
-        np.where(whole, diverged, np.nan),
-        whole & (low | high),
+        np.where(complete, width, np.nan),
+        np.where(complete, diverged, np.nan),
+        complete & (low | high),
     )
     return pd.DataFrame(dict(zip(columns, figures, strict=True)), index=pd.Index(s.seeds, name="seed"))
 
@@ -121,12 +107,12 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(p), np.nan, corrected)
 
 
-def comparison_table(runs: pd.DataFrame, first: str, second: str, margin: float) -> pd.DataFrame:
-    """Two methods of one study: a row at their tuned rates, one over the grid, one for each rate."""
+def paired_tests(runs: pd.DataFrame, first: str, second: str, margin: float) -> pd.DataFrame:
+    """Tests of two methods of one study: a row at their tuned rates, one over the grid, one for each rate."""
     a, b = (runs[runs["counted"] & (runs["method"] == name)] for name in (first, second))
-    found = {"tuned rates": at_tuned_rates(a, b), "whole grid": over_the_grid(a, b)}
+    differences = {"tuned rates": at_tuned_rates(a, b), "whole grid": over_the_grid(a, b)}
     for lr in sorted(set(a["lr"]) & set(b["lr"])):
-        at_rate = (rows[rows["lr"] == lr].set_index("seed")["test"] for rows in (a, b))
-        found[f"lr {lr:.3g}"] = next(at_rate).sub(next(at_rate)).dropna().to_numpy()
-    rows = [{"where": where, **vars(compare(values, margin))} for where, values in found.items()]
+        first_scores, second_scores = (rows[rows["lr"] == lr].set_index("seed")["test"] for rows in (a, b))
+        differences[f"lr {lr:.3g}"] = (first_scores - second_scores).dropna().to_numpy()
+    rows = [{"where": where, **vars(compare(values, margin))} for where, values in differences.items()]
     return pd.DataFrame(rows).assign(margin=margin, first=first, second=second)

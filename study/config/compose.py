@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from study.config import names, overrides
 from study.config.checks import check, check_number
 from study.errors import UsageError, first_line
+from study.naming import study_name
 from study.settings import SweepSettings
 
 
@@ -93,5 +94,4 @@ def _default_name(config: DictConfig, as_written: DictConfig) -> str:
         return str(config.sweep)
     task = config.task
     subset = None if "task.subset" in config.axes else task.subset
-    scale = task.scale if task.scale != "mini" else None
-    return "_".join(str(part) for part in (config.sweep, task.name, subset, scale) if part)
+    return study_name(config.sweep, task.name, subset, task.scale)

@@ -9,20 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.paper import architectures
-from analysis.paper.accounting import (
-    BY_BLOCK,
-    MODELS,
-    Elementwise,
-    WeightSide,
-    adapted,
-    bare,
-    compute_table,
-    count_full,
-    count_step,
-    parameter_table,
-    weight_side,
-)
+from analysis.paper.accounting import architectures
+from analysis.paper.accounting.compute import BY_BLOCK, MODELS, compute_table, count_full
+from analysis.paper.accounting.counting import Elementwise, count_step
+from analysis.paper.accounting.parameters import parameter_table
+from analysis.paper.accounting.sides import WeightSide, adapted, bare, weight_side
 
 FOLLOWS_NOT = {  # (table, method, options): does not follow; the note says what does
     ("3", "ether_plus", "blocks=4"),
@@ -153,12 +144,12 @@ def test_the_weight_side_is_the_method() -> None:
             model = nn.ModuleDict({"q_proj": base})
             names = {"ether": ["u"], "ether_plus": ["u_in", "u_out", "v_in", "v_out"], "oft": ["r"]}[method]
             adapted(model, method, blocks=blocks)
-            own = model["q_proj"]
+            layer_of_ours = model["q_proj"]
             prefix = "cayley_oft" if method == "oft" else method
             for name, value in zip(names, layer.values, strict=True):
-                getattr(own, f"{prefix}_{name}")["default"] = nn.Parameter(value.detach().clone())
+                getattr(layer_of_ours, f"{prefix}_{name}")["default"] = nn.Parameter(value.detach().clone())
             x = torch.randn(3, 8)
-            torch.testing.assert_close(layer(x), own(x))
+            torch.testing.assert_close(layer(x), layer_of_ours(x))
 
 
 # Parameters -----------------------------------------------------------------------------------------
@@ -243,9 +234,9 @@ def test_phi_has_1044_tokens_and_9_13_is_one_product_too_many(compute: pd.DataFr
 
 @pytest.mark.slow
 def test_the_activation_side_costs_what_the_frozen_model_costs(compute: pd.DataFrame) -> None:
-    own = compute[(compute["side"] == "activation") & compute["method"].str.startswith("ether")]
-    assert len(own) == 12 and own["over_frozen"].between(1, 1.01).all()
-    # The dearest numbers of blocks, where thin products are still taken: 16 vectors a side.
+    ours = compute[(compute["side"] == "activation") & compute["method"].str.startswith("ether")]
+    assert len(ours) == 12 and ours["over_frozen"].between(1, 1.01).all()
+    # The most expensive numbers of blocks, where thin products are still taken: 16 vectors a side.
     for name, tokens in compute.groupby("model")["tokens"].first().items():
         frozen = count_full(name, bare, tokens)[:2].sum()
         for method, blocks in (("ether", 16), ("ether_plus", 8)):

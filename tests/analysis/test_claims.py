@@ -13,10 +13,30 @@ from scipy import stats
 from support import synthetic
 from support.synthetic import FLAT, GOOD, LOW, hill
 
-from analysis.data.table import Study, label_runs
-from analysis.paper import claims
-from analysis.paper.claims import CLAIMS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, Part, above, overall, within
-from analysis.statistics.paired import compare, comparison_table
+from analysis.data.labels import label_runs
+from analysis.data.table import Study
+from analysis.paper.claims import judge
+from analysis.paper.claims.blocks import judge_blocks
+from analysis.paper.claims.bounded import judge_bounded
+from analysis.paper.claims.energy import judge_energy
+from analysis.paper.claims.fast import judge_fast
+from analysis.paper.claims.judge import CLAIMS
+from analysis.paper.claims.language import judge_language
+from analysis.paper.claims.part import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    Part,
+    above,
+    comparable,
+    overall,
+    paired_difference,
+    within,
+)
+from analysis.paper.claims.perturbed import judge_perturbed
+from analysis.paper.claims.robust import judge_robust
+from analysis.paper.claims.small import judge_small
+from analysis.statistics.paired import compare, paired_tests
 from study.storage.tables import tables
 
 
@@ -53,7 +73,7 @@ def test_paired_difference_against_students_t() -> None:
     second = synthetic.runs({"b": lambda x, s: 0.4 + 0.03 * s}, [1e-2], 4)
     difference = np.array([0.1, 0.08, 0.06, 0.04])
     half = 3.182446 * difference.std(ddof=1) / 2  # t with three degrees of freedom
-    mean, low, high = claims.paired_difference(first, second)
+    mean, low, high = paired_difference(first, second)
     assert (mean, low, high) == (
         pytest.approx(0.07), pytest.approx(0.07 - half), pytest.approx(0.07 + half),
     )  # fmt: skip
@@ -61,20 +81,20 @@ def test_paired_difference_against_students_t() -> None:
 
 def test_paired_tests_against_scipy() -> None:
     differences = np.array([0.03, 0.01, -0.01, 0.02, 0.0])
-    found = compare(differences, 0.05)
-    assert found.p_different == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    tests = compare(differences, 0.05)
+    assert tests.p_different == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
     sides = [
         stats.ttest_1samp(differences, bound, alternative=side).pvalue
         for bound, side in ((-0.05, "greater"), (0.05, "less"))
     ]
-    assert found.p_equivalent == pytest.approx(max(sides)) and found.p_equivalent < 0.05
+    assert tests.p_equivalent == pytest.approx(max(sides)) and tests.p_equivalent < 0.05
     assert compare(differences, 0.01).p_equivalent > 0.3
     assert math.isnan(compare(differences[:1], 0.05).p_different)
 
 
-def test_the_comparison_table_by_hand() -> None:
+def test_the_table_of_paired_tests_by_hand() -> None:
     runs = synthetic.runs({"naive": lambda x, s: 0.5 + 0.01 * s, "oft": lambda x, s: 0.6}, [1e-2, 1e-1], 3)
-    table = comparison_table(runs, "naive", "oft", 0.02)
+    table = paired_tests(runs, "naive", "oft", 0.02)
     assert table["where"].tolist() == ["tuned rates", "whole grid", "lr 0.01", "lr 0.1"]
     assert table["difference"].to_numpy() == pytest.approx(-0.09) and set(table["pairs"]) == {3}
 
@@ -88,25 +108,25 @@ def set_distance(method: str, value: Callable[[dict], float]) -> Callable[[dict]
 
 
 def test_c1() -> None:
-    assert verdict(claims.bounded(study(GOOD))) == REPRODUCED
+    assert verdict(judge_bounded(study(GOOD))) == REPRODUCED
     drifting = study(GOOD, set_distance("ether", lambda row: 2 + row["lr"]))
-    assert verdict(claims.bounded(drifting)) == NOT_REPRODUCED
+    assert verdict(judge_bounded(drifting)) == NOT_REPRODUCED
     flat = study(GOOD, set_distance("oft", lambda row: 1.0 + 0.01 * row["seed"]))
-    assert verdict(claims.bounded(flat)) == NOT_REPRODUCED
+    assert verdict(judge_bounded(flat)) == NOT_REPRODUCED
     noisy = study(GOOD, set_distance("oft", lambda row: 1 if row["lr"] < 1 else 4.0 * (1 + row["seed"])))
-    assert verdict(claims.bounded(noisy)) == UNDECIDED
+    assert verdict(judge_bounded(noisy)) == UNDECIDED
 
     def beyond(record: dict) -> None:
         record["layers"][0]["transform_distance"] = 2.9  # the bound for four blocks is 2.83
 
-    assert verdict(claims.bounded(study(GOOD, beyond))) == NOT_REPRODUCED
+    assert verdict(judge_bounded(study(GOOD, beyond))) == NOT_REPRODUCED
 
 
 def test_c2() -> None:
-    assert verdict(claims.robust(study(GOOD))) == REPRODUCED
-    assert verdict(claims.robust(study(GOOD | {"oft": hill(-2, 12)}))) == NOT_REPRODUCED
+    assert verdict(judge_robust(study(GOOD))) == REPRODUCED
+    assert verdict(judge_robust(study(GOOD | {"oft": hill(-2, 12)}))) == NOT_REPRODUCED
     noisy = {m: hill(-2, 6, noise=0.2) for m in GOOD}
-    assert verdict(claims.robust(study(noisy))) == UNDECIDED
+    assert verdict(judge_robust(study(noisy))) == UNDECIDED
 
 
 def early(*methods: str) -> Callable[[dict], None]:
@@ -121,15 +141,15 @@ def early(*methods: str) -> Callable[[dict], None]:
 
 
 def test_c3() -> None:
-    assert verdict(claims.fast(study(GOOD, early("ether_plus")))) == REPRODUCED
+    assert verdict(judge_fast(study(GOOD, early("ether_plus")))) == REPRODUCED
     same = dict.fromkeys(GOOD, FLAT)
-    assert verdict(claims.fast(study(same, early("oft", "naive")))) == NOT_REPRODUCED
-    assert verdict(claims.fast(study(same, early("oft", "naive", "ether_plus")))) == UNDECIDED
+    assert verdict(judge_fast(study(same, early("oft", "naive")))) == NOT_REPRODUCED
+    assert verdict(judge_fast(study(same, early("oft", "naive", "ether_plus")))) == UNDECIDED
 
 
 def test_c4() -> None:
-    assert verdict(claims.small({"ether": 118.0, "ether_plus": 31.0})) == REPRODUCED
-    assert verdict(claims.small({"ether": 60.0, "ether_plus": 30.0})) == NOT_REPRODUCED
+    assert verdict(judge_small({"ether": 118.0, "ether_plus": 31.0})) == REPRODUCED
+    assert verdict(judge_small({"ether": 60.0, "ether_plus": 30.0})) == NOT_REPRODUCED
 
 
 def by_blocks(many: Callable) -> Study:
@@ -143,11 +163,11 @@ def by_blocks(many: Callable) -> Study:
 
 
 def test_c5() -> None:
-    cheaper, dearer = {"ether": 0.4, "ether_plus": 0.3}, {"ether": 1.1, "ether_plus": 0.3}
-    assert verdict(claims.blocks(by_blocks(FLAT), cheaper)) == REPRODUCED
-    assert verdict(claims.blocks(by_blocks(FLAT), dearer)) == NOT_REPRODUCED
-    assert verdict(claims.blocks(by_blocks(LOW), cheaper)) == NOT_REPRODUCED
-    assert verdict(claims.blocks(by_blocks(lambda x, s: FLAT(x, s) + 0.1 * (-1) ** s), cheaper)) == UNDECIDED
+    cheaper, costlier = {"ether": 0.4, "ether_plus": 0.3}, {"ether": 1.1, "ether_plus": 0.3}
+    assert verdict(judge_blocks(by_blocks(FLAT), cheaper)) == REPRODUCED
+    assert verdict(judge_blocks(by_blocks(FLAT), costlier)) == NOT_REPRODUCED
+    assert verdict(judge_blocks(by_blocks(LOW), cheaper)) == NOT_REPRODUCED
+    assert verdict(judge_blocks(by_blocks(lambda x, s: FLAT(x, s) + 0.1 * (-1) ** s), cheaper)) == UNDECIDED
 
 
 def test_c6() -> None:
@@ -156,14 +176,14 @@ def test_c6() -> None:
     def scattered(record: dict) -> None:  # no two seeds change the energy alike
         record["row"]["he_change"] *= 1 + 0.01 * record["row"]["seed"]
 
-    assert verdict(claims.energy(study(same, scattered))) == REPRODUCED
-    assert verdict(claims.energy(study(same | {"naive": LOW}, scattered))) == NOT_REPRODUCED
-    assert verdict(claims.energy(study(same | {"ether_plus": LOW}, scattered))) == NOT_REPRODUCED
+    assert verdict(judge_energy(study(same, scattered))) == REPRODUCED
+    assert verdict(judge_energy(study(same | {"naive": LOW}, scattered))) == NOT_REPRODUCED
+    assert verdict(judge_energy(study(same | {"ether_plus": LOW}, scattered))) == NOT_REPRODUCED
 
     def wobbly(log_lr: float, seed: int) -> float:
         return FLAT(log_lr, seed) + 0.05 * (-1) ** seed
 
-    assert verdict(claims.energy(study(same | {"ether_plus": wobbly}, scattered))) == UNDECIDED
+    assert verdict(judge_energy(study(same | {"ether_plus": wobbly}, scattered))) == UNDECIDED
 
 
 def perturbed(kept: dict[str, float], noise: float = 0.0) -> Study:
@@ -181,13 +201,13 @@ def perturbed(kept: dict[str, float], noise: float = 0.0) -> Study:
 
 
 def test_c7() -> None:
-    assert verdict(claims.perturbed(perturbed({"ether": 0.8, "ether_plus": 0.9, "oft": 0.1}))) == REPRODUCED
+    assert verdict(judge_perturbed(perturbed({"ether": 0.8, "ether_plus": 0.9, "oft": 0.1}))) == REPRODUCED
     broken = {"ether": 0.2, "ether_plus": 0.9, "oft": 0.1}
-    assert verdict(claims.perturbed(perturbed(broken))) == NOT_REPRODUCED
+    assert verdict(judge_perturbed(perturbed(broken))) == NOT_REPRODUCED
     sturdy = {"ether": 0.8, "ether_plus": 0.9, "oft": 0.9}
-    assert verdict(claims.perturbed(perturbed(sturdy))) == NOT_REPRODUCED
+    assert verdict(judge_perturbed(perturbed(sturdy))) == NOT_REPRODUCED
     between = {"ether": 0.5, "ether_plus": 0.9, "oft": 0.1}
-    assert verdict(claims.perturbed(perturbed(between, 0.2))) == UNDECIDED
+    assert verdict(judge_perturbed(perturbed(between, 0.2))) == UNDECIDED
 
 
 TEXT = {"task": "glue", "task.subset": "acceptability", "metric": "matthews"}
@@ -204,17 +224,17 @@ def of_text(curves: dict[str, Callable], **columns: object) -> Study:
 
 
 def test_c8() -> None:
-    assert verdict(claims.no_worse(of_text(GOOD))) == REPRODUCED
+    assert verdict(judge_language(of_text(GOOD))) == REPRODUCED
     a_little_lower = GOOD | {"ether_plus": hill(-2, 6, 0.885)}
-    assert verdict(claims.no_worse(of_text(a_little_lower))) == REPRODUCED
-    assert verdict(claims.no_worse(of_text(GOOD | {"ether_plus": hill(-2, 6, 0.87)}))) == NOT_REPRODUCED
-    assert verdict(claims.no_worse(study(GOOD))) == NOT_REPRODUCED  # as many parameters
+    assert verdict(judge_language(of_text(a_little_lower))) == REPRODUCED
+    assert verdict(judge_language(of_text(GOOD | {"ether_plus": hill(-2, 6, 0.87)}))) == NOT_REPRODUCED
+    assert verdict(judge_language(study(GOOD))) == NOT_REPRODUCED  # as many parameters
 
     def wobbly(log_lr: float, seed: int) -> float:
         return FLAT(log_lr, seed) + 0.05 * (-1) ** seed
 
-    assert verdict(claims.no_worse(of_text(GOOD | {"ether_plus": wobbly}))) == UNDECIDED
-    assert claims.no_worse(of_text({"ether_plus": FLAT, "naive": FLAT})) == []
+    assert verdict(judge_language(of_text(GOOD | {"ether_plus": wobbly}))) == UNDECIDED
+    assert judge_language(of_text({"ether_plus": FLAT, "naive": FLAT})) == []
 
 
 def test_c8_takes_a_methods_settings_that_validate_best() -> None:
@@ -227,13 +247,13 @@ def test_c8_takes_a_methods_settings_that_validate_best() -> None:
         record["row"]["test"] = 0.99  # which nobody may look at
     plus = synthetic.records({"ether_plus": hill(-2, 6, 0.95)}, parameters=50)
     made = tables([*plus, *small, *large])
-    (part,) = claims.no_worse(Study("s", label_runs(made["runs"]), made["history"], made["layers"]))
+    (part,) = judge_language(Study("s", label_runs(made["runs"]), made["history"], made["layers"]))
     assert part.verdict == REPRODUCED and "50 against 100" in part.test
     assert part.effect == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("judge", [claims.robust, claims.fast, claims.energy, claims.no_worse])
-def test_perplexity_is_judged_as_minus_its_logarithm(judge: Callable[[Study], list[Part]]) -> None:
+@pytest.mark.parametrize("judge_study", [judge_robust, judge_fast, judge_energy, judge_language])
+def test_perplexity_is_judged_as_minus_its_logarithm(judge_study: Callable[[Study], list[Part]]) -> None:
     curves = {method: hill(-2 - i / 4, 2 + i, 0.9, 0.03) for i, method in enumerate(GOOD)}
     plain = study(curves)
     columns = ["valid", "test", "base_valid", "base_test", "chance"]
@@ -241,11 +261,13 @@ def test_perplexity_is_judged_as_minus_its_logarithm(judge: Callable[[Study], li
     runs[columns] = np.exp(-runs[columns])
     history = plain.history.assign(valid=np.exp(-plain.history["valid"]))
     perplexity = Study("s", runs, history, plain.layers)
-    for own, other in zip(judge(plain), judge(claims.comparable(perplexity)), strict=True):
-        assert (other.verdict, other.part) == (own.verdict, own.part)
-        assert [other.effect, other.low, other.high] == pytest.approx([own.effect, own.low, own.high])
-        assert "(score: minus log perplexity)" in other.records and "score:" not in own.records
-    assert claims.comparable(plain) is plain
+    for plain_part, other in zip(judge_study(plain), judge_study(comparable(perplexity)), strict=True):
+        assert (other.verdict, other.part) == (plain_part.verdict, plain_part.part)
+        assert [other.effect, other.low, other.high] == pytest.approx(
+            [plain_part.effect, plain_part.low, plain_part.high]
+        )
+        assert "(score: minus log perplexity)" in other.records and "score:" not in plain_part.records
+    assert comparable(plain) is plain
 
 
 def test_early_is_within_a_tenth_of_a_score_below_zero() -> None:
@@ -256,25 +278,25 @@ def test_early_is_within_a_tenth_of_a_score_below_zero() -> None:
         for point in record["history"]:
             point["valid"] = -2.0 if point["step"] == 10 else reached
 
-    assert verdict(claims.fast(study(dict.fromkeys(GOOD, lambda x, s: -2.0), change))) == REPRODUCED
+    assert verdict(judge_fast(study(dict.fromkeys(GOOD, lambda x, s: -2.0), change))) == REPRODUCED
 
 
 def test_distances_that_are_not_finite_are_left_out_of_the_growth() -> None:
     beyond = set_distance("naive", lambda row: math.nan if row["lr"] == 1 else row["lr"] * 10)
-    parts = {part.part: part for part in claims.bounded(study(GOOD, beyond))}
+    parts = {part.part: part for part in judge_bounded(study(GOOD, beyond))}
     assert parts["Naive grows"].effect == pytest.approx(1e3) and parts["OFT grows"].effect == pytest.approx(
         1e4
     )
 
 
 def test_a_part_names_the_study_where_it_is_not_vtabs() -> None:
-    parts = claims.decide("C2", [study(GOOD), of_text(GOOD), of_text(GOOD, scale="paper")])
+    parts = judge.decide("C2", [study(GOOD), of_text(GOOD), of_text(GOOD, scale="paper")])
     names = [part.part for part in parts if part.part.startswith("ETHER against LoRA")]
     assert names == [
         f"ETHER against LoRA{where}" for where in ("", ", glue acceptability", ", glue acceptability (paper)")
     ]
     parts[0] = replace(parts[0], verdict=NOT_REPRODUCED)
-    verdicts = claims.by_study(parts).set_index("study")
+    verdicts = judge.by_study(parts).set_index("study")
     assert verdicts["C2"].to_dict() == {
         "all": NOT_REPRODUCED, "vtab": NOT_REPRODUCED,
         "glue acceptability": REPRODUCED, "glue acceptability (paper)": REPRODUCED,
@@ -283,7 +305,7 @@ def test_a_part_names_the_study_where_it_is_not_vtabs() -> None:
 
 
 def test_the_table_leads_with_each_claims_verdict() -> None:
-    table = claims.as_table(claims.bounded(study(GOOD)))
+    table = judge.as_table(judge_bounded(study(GOOD)))
     heads = table[table["part"] == ""]
     assert heads["claim"].tolist() == list(CLAIMS)
     assert heads["verdict"].tolist() == [REPRODUCED, *["no records"] * 7]

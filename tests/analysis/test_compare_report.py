@@ -17,8 +17,11 @@ from support import synthetic
 from support.comparisons import BASE, LRS, diverge, judged, of, pair, write
 from support.synthetic import hill
 
-from analysis.compare import _html, draw, main, pareto, tables
-from analysis.comparison.numbers import comparison_table, read
+from analysis.compare import draw, main, page, tables
+from analysis.comparison.compared import read
+from analysis.comparison.pareto import draw_pareto
+from analysis.comparison.table import comparison_table
+from analysis.reporting.page import Picture
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 PICTURES = ("pareto", "robustness", "convergence", "distances", "he_training")
@@ -27,19 +30,20 @@ PICTURES = ("pareto", "robustness", "convergence", "distances", "he_training")
 def page_of(folder: Path) -> str:
     """The page with a stand-in for every picture but the first."""
     study = read(folder)
-    drawn = pareto(study, folder / "figures")
+    drawn = draw_pareto(study, folder / "figures")
     other = drawn.with_name("robustness.png")
     other.write_bytes(b"")
-    return _html(study, tables(study), [drawn, other])
+    return page(study, tables(study), [Picture(drawn, ""), Picture(other, "")])
 
 
 def test_one_seed_decides_nothing_and_says_so(tmp_path: Path) -> None:
-    said = judged(tmp_path / "s", pair(hill(-2.2, 4, 0.9), seeds=1))
-    assert said["score"][0] == said["robustness"][0] == "no decision possible"
-    assert "one seed" in said["score"][1] and said["robustness"][1].startswith("No decision is possible")
-    page = page_of(tmp_path / "s")
-    assert "With one seed there is no spread between seeds" in page
-    rows = page.split('id="comparison-table"')[1].split("</table>")[0]
+    verdicts = judged(tmp_path / "s", pair(hill(-2.2, 4, 0.9), seeds=1))
+    assert verdicts["score"][0] == verdicts["robustness"][0] == "no decision possible"
+    assert "one seed" in verdicts["score"][1]
+    assert verdicts["robustness"][1].startswith("No decision is possible")
+    html = page_of(tmp_path / "s")
+    assert "With one seed there is no spread between seeds" in html
+    rows = html.split('id="comparison-table"')[1].split("</table>")[0]
     assert rows.count("<td>–</td>") == 8 and rows.count(">no decision possible<") == 4
     assert not any(word in rows for word in ("nan", "inf", "NaN"))
     assert comparison_table(read(tmp_path / "s"))[["low", "high", "p"]].isna().all(axis=None)
@@ -53,8 +57,8 @@ def test_a_missing_seed_and_a_failed_run_leave_out_what_needs_them(tmp_path: Pat
     study = read(write(tmp_path / "s", made))
     seeds = comparison_table(study).set_index("quantity")["seeds"]
     assert seeds.to_dict() == {"tuned_test": 4, "regret_window": 4, "plateau_10": 3, "divergence_rate": 3}
-    page = page_of(tmp_path / "s")
-    assert "1 runs failed." in page and "10 runs are missing from the grid" in page
+    html = page_of(tmp_path / "s")
+    assert "1 runs failed." in html and "10 runs are missing from the grid" in html
 
 
 def test_wrong_usage_is_one_line_and_exit_code_two(study_command: Callable, tmp_path: Path) -> None:
@@ -88,11 +92,11 @@ def test_everything_is_drawn_and_again_the_same(folder: Path) -> None:
 
 
 def test_the_page_needs_nothing_else_and_escapes_names(folder: Path) -> None:
-    page = (folder / "report.html").read_text()
-    assert "a<b>" not in page and "a&lt;b&gt;$x_$" in page and "compare it" in page
-    assert page.count("data:image/png;base64,") == len(PICTURES)
-    assert "http://" not in page and "https://" not in page
-    assert "paired t-test with 2 degrees of freedom" in page and "(Holm 1979)" in page
+    html = (folder / "report.html").read_text()
+    assert "a<b>" not in html and "a&lt;b&gt;$x_$" in html and "compare it" in html
+    assert html.count("data:image/png;base64,") == len(PICTURES)
+    assert "http://" not in html and "https://" not in html
+    assert "paired t-test with 2 degrees of freedom" in html and "(Holm 1979)" in html
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine (apt-get install chromium)")
@@ -113,7 +117,7 @@ def test_the_report_in_a_real_browser(folder: Path, tmp_path: Path) -> None:
         "<script>addEventListener('load', () => { document.title = JSON.stringify({"
         "decisions: [...document.querySelectorAll('#comparison-table tbody td:last-child')]"
         ".map(cell => cell.innerText),"
-        "said: document.querySelectorAll('#verdicts p').length,"
+        "sentences: document.querySelectorAll('#verdicts p').length,"
         "painted: [...document.images].every(i => i.naturalWidth > 700),"
         "wide: document.documentElement.scrollWidth,"
         "cut: (box => box.scrollWidth - box.clientWidth)"
@@ -123,6 +127,7 @@ def test_the_report_in_a_real_browser(folder: Path, tmp_path: Path) -> None:
     dumped = subprocess.run(
         [str(BROWSER), *flags, "--dump-dom", probe], check=True, capture_output=True, text=True, timeout=60
     ).stdout
-    told = json.loads(dumped.split("<title>")[1].split("</title>")[0].replace("&quot;", '"'))
-    assert told["decisions"] == pd.read_csv(folder / "comparison.csv")["decision"].tolist()
-    assert told["said"] == 6 and told["painted"] and told["wide"] <= 1200 and told["cut"] == 0
+    answers = json.loads(dumped.split("<title>")[1].split("</title>")[0].replace("&quot;", '"'))
+    assert answers["decisions"] == pd.read_csv(folder / "comparison.csv")["decision"].tolist()
+    assert answers["sentences"] == 6 and answers["painted"]
+    assert answers["wide"] <= 1200 and answers["cut"] == 0

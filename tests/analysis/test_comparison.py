@@ -13,11 +13,12 @@ from support import synthetic
 from support.comparisons import BASE, LRS, diverge, judged, of, pair, wobbling, write
 from support.synthetic import Curve, hill
 
-from analysis.compare import pareto
-from analysis.comparison.numbers import comparison_table, pareto_front, read
+from analysis.comparison.compared import read
+from analysis.comparison.pareto import draw_pareto, pareto_front
+from analysis.comparison.table import comparison_table
 from analysis.data.table import AnalysisError
-from analysis.figures import geometry as geometry_figures
-from analysis.figures import learning_rate as figures
+from analysis.figures.distances import draw_distances
+from analysis.figures.robustness import draw_robustness
 from analysis.statistics import paired
 from analysis.statistics.robustness import robustness_table
 
@@ -33,8 +34,8 @@ from analysis.statistics.robustness import robustness_table
 def test_the_score_can_be_better_worse_or_undecided(
     new: Curve, decision: str, words: str, tmp_path: Path
 ) -> None:
-    found, sentence = judged(tmp_path / "s", pair(new))["score"]
-    assert found == decision and sentence.endswith(words) and sentence.startswith("hra scores 0.")
+    verdict, sentence = judged(tmp_path / "s", pair(new))["score"]
+    assert verdict == decision and sentence.endswith(words) and sentence.startswith("hra scores 0.")
 
 
 def test_where_lower_is_better_the_lower_score_and_the_flatter_valley_win(tmp_path: Path) -> None:
@@ -45,11 +46,11 @@ def test_where_lower_is_better_the_lower_score_and_the_flatter_valley_win(tmp_pa
     made = synthetic.records(
         {"ether": valley(2, 0.8), "hra": valley(4, 0.85)}, LRS, metric="perplexity", higher_is_better=False
     )
-    said = judged(tmp_path / "s", made)
-    assert said["score"][0] == "better" and said["robustness"][0] == "more robust"
+    verdicts = judged(tmp_path / "s", made)
+    assert verdicts["score"][0] == "better" and verdicts["robustness"][0] == "more robust"
     assert (
-        "(test perplexity, lower is better, 5 seeds)" in said["score"][1]
-        and " below ETHER" in said["score"][1]
+        "(test perplexity, lower is better, 5 seeds)" in verdicts["score"][1]
+        and " below ETHER" in verdicts["score"][1]
     )
     table = comparison_table(read(tmp_path / "s")).set_index("quantity")
     assert table.loc["tuned_test", "difference"] < 0 and table.loc["regret_window", "difference"] < 0
@@ -74,15 +75,15 @@ def test_every_verdict_on_robustness(
         for row in of(made, method):
             if row["lr"] > end:  # a run that diverged, with the score that it had
                 row |= {"status": "diverged", "reason": "loss"}
-    found, sentence = judged(tmp_path / "s", made)["robustness"]
-    assert found == decision and words in sentence
+    verdict, sentence = judged(tmp_path / "s", made)["robustness"]
+    assert verdict == decision and words in sentence
 
 
 @pytest.mark.parametrize(
     ("parameters", "seconds", "memory", "decision"),
     [
         (100, 0.01, 3.0, "same"), (109, 0.012, 2.8, "same"), (50, 0.01, 3.0, "cheaper"),
-        (100, 0.02, None, "dearer"), (50, 0.01, 6.0, "mixed"),
+        (100, 0.02, None, "more expensive"), (50, 0.01, 6.0, "mixed"),
     ],
 )  # fmt: skip
 def test_every_verdict_on_cost(
@@ -95,9 +96,9 @@ def test_every_verdict_on_cost(
         "ether": {"saved_mb": 3.0, "adapter_bytes": 4000, "unpackable": ""},
         "hra": {"saved_mb": memory, "adapter_bytes": None, "unpackable": "its forward asks. And more."},
     }
-    found, sentence = judged(tmp_path / "s", made, costs=costs)["cost"]
+    verdict, sentence = judged(tmp_path / "s", made, costs=costs)["cost"]
     assert (
-        found == decision and "hra trains one by one (its forward asks), ETHER trains in packs." in sentence
+        verdict == decision and "hra trains one by one (its forward asks), ETHER trains in packs." in sentence
     )
     assert f"trained parameters {parameters} against 100" in sentence and "adapter file" not in sentence
     assert ("memory" in sentence) == (memory is not None)
@@ -152,16 +153,16 @@ def test_equal_differences_count_as_shown_unless_they_are_zero(tmp_path: Path) -
 def test_methods_that_diverged_or_failed_throughout_are_said_to(tmp_path: Path) -> None:
     made = pair(BASE)
     diverge(of(made, "hra"), 0)
-    said = judged(tmp_path / "diverged", made)
-    assert said["score"][0] == "worse" and "; every run of hra diverged)" in said["score"][1]
-    assert "diverged runs 100 against 0 %" in said["robustness"][1]
+    verdicts = judged(tmp_path / "diverged", made)
+    assert verdicts["score"][0] == "worse" and "; every run of hra diverged)" in verdicts["score"][1]
+    assert "diverged runs 100 against 0 %" in verdicts["robustness"][1]
     for row in of(made, "hra"):
         row |= {"status": "failed", "test": math.nan, "valid": math.nan}
-    said = judged(tmp_path / "failed", made)
-    assert {said[about][0] for about in said} == {"no decision possible"}
-    assert "for every run failed: no decision possible." in said["score"][1]
+    verdicts = judged(tmp_path / "failed", made)
+    assert {verdicts[about][0] for about in verdicts} == {"no decision possible"}
+    assert "for every run failed: no decision possible." in verdicts["score"][1]
     study = read(tmp_path / "failed")
-    assert figures.robustness(study, tmp_path).exists() and pareto(study, tmp_path).exists()
+    assert draw_robustness(study, tmp_path).exists() and draw_pareto(study, tmp_path).exists()
 
 
 def test_plateaus_that_reach_the_ends_of_the_grid_are_lower_bounds(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_labels_split_one_method_in_two_and_leave_others_out(tmp_path: Path) -> 
     assert study.labels == ["hra", "hra8"] and study.names == {"hra": "hra", "hra8": "hra8"}
     assert set(study.runs["method"]) == {"hra"} and set(study.history["run_id"]) == set(labels)
     assert robustness_table(study.runs)["label"].tolist() == ["hra", "hra8"]
-    geometry_figures.distances(study, tmp_path)
+    draw_distances(study, tmp_path)
     shown = pd.read_csv(tmp_path / "distances.csv")
     assert set(shown["label"]) == {"hra", "hra8"}
 
@@ -194,7 +195,7 @@ def test_the_pareto_front() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("changes", "message"),
     [
         ({"order": ["hra", "ether"]}, "`order` must be the baseline"),
         ({"order": ["ether"]}, "`order` must be the baseline"),
@@ -203,11 +204,13 @@ def test_the_pareto_front() -> None:
         (None, "is missing"),
     ],
 )
-def test_descriptions_that_cannot_be_used(told: dict | None, message: str, tmp_path: Path) -> None:
-    folder = write(tmp_path / "s", pair(BASE), **(told or {})) if told != {"labels": []} else tmp_path / "s"
-    if told is None:
+def test_descriptions_that_cannot_be_used(changes: dict | None, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    if changes != {"labels": []}:
+        write(folder, pair(BASE), **(changes or {}))
+    if changes is None:
         (folder / "compare.json").unlink()
-    elif "labels" in told:
+    elif "labels" in changes:
         write(folder, pair(BASE))
         (folder / "compare.json").write_text('{"baseline": "a", "order": ["a"], "labels": []}')
     with pytest.raises(AnalysisError, match=message) as raised:

@@ -15,20 +15,22 @@ from analysis.data.studies import (
     GLUE_MINIATURES,
     MINIATURES,
     VTAB,
-    at_hand,
     grids,
     heads,
     key_of,
     language,
     one_each,
+    read_all,
     split,
     title,
 )
 from analysis.data.table import Study
-from analysis.paper.accounting import PRINTED
-from analysis.paper.claims import no_worse
-from analysis.paper.tables import as_printed, glue_table, instruct_table, ours, printed
-from analysis.statistics.paired import mean_interval, tuned_lr
+from analysis.paper.claims.language import judge_language
+from analysis.paper.printed_form import as_printed, ours
+from analysis.paper.published import PRINTED, printed
+from analysis.paper.tables import glue_table, instruct_table
+from analysis.statistics.intervals import mean_interval
+from analysis.statistics.tuned import tuned_lr
 from study.errors import UsageError
 from study.evaluation.scores_file import COLUMNS
 from study.tasks.glue import MINIATURE
@@ -59,7 +61,7 @@ GLUE = {"task": "glue", "metric": "matthews", "base_test": 0.3}
 PAPER = GLUE | {"scale": "paper", "task.model": "large"}
 
 
-def test_the_printed_tables_are_whole() -> None:
+def test_the_printed_tables_are_complete() -> None:
     four, five = printed(4), printed(5)
     scores = four.pivot(index="method", columns="subset", values="printed")
     mean = scores.drop(columns="average").mean(axis=1)
@@ -67,17 +69,17 @@ def test_the_printed_tables_are_whole() -> None:
     assert np.abs(mean - scores["average"]).max() <= 0.005  # printed with two digits
     counted = pd.read_csv(PRINTED / "parameters.csv", dtype={"table": str})
     for number, table in (("4", four), ("5", five.dropna())):
-        own = counted[counted["table"] == number].set_index(["method", "options"])["millions"]
+        counts = counted[counted["table"] == number].set_index(["method", "options"])["millions"]
         for (method, options), rows in table.groupby(["method", "options"]):
-            millions = own.loc[method] if options == "" else own.loc[[(method, options)]]
+            millions = counts.loc[method] if options == "" else counts.loc[[(method, options)]]
             assert set(rows["parameters"] / 1e6) == set(millions), (number, method)
     shown = as_printed(4).set_index("method")
     assert shown.loc["ETHER+", "average"] == "90.10" and shown.loc["LoRA", "parameters"] == "1,330,000"
 
 
 def test_a_cell_is_the_test_score_at_the_rate_that_validates_best(tmp_path: Path) -> None:
-    found = write(tmp_path / "a", {"ether": 0.8, "lora": 0.6}, **GLUE, **{"task.subset": "acceptability"})
-    table = glue_table(found)
+    studies = write(tmp_path / "a", {"ether": 0.8, "lora": 0.6}, **GLUE, **{"task.subset": "acceptability"})
+    table = glue_table(studies)
     cell = table[(table["method"] == "ether") & (table["scale"] == "mini")].iloc[0]
     assert cell[["ours", "low", "high", "base"]].tolist() == pytest.approx([80, 80, 80, 30])
     assert cell[["lr", "seeds", "parameters", "subset", "metric", "options"]].tolist() == [
@@ -102,12 +104,12 @@ def test_the_head_alone_has_a_row_and_decides_nothing(tmp_path: Path) -> None:
             record["row"]["run_id"] += str(rate)
             made.append(record)
     synthetic.write(tmp_path / "head_alone", made)
-    assert language(at_hand(tmp_path)) == []
+    assert language(read_all(tmp_path)) == []
     write(tmp_path / "lr_grid_glue_acceptability", {"ether": 0.8, "lora": 0.6}, 2, **task)
-    found = at_hand(tmp_path)
-    (key,) = heads(found)
+    studies = read_all(tmp_path)
+    (key,) = heads(studies)
     assert key == ("glue", "mini", "acceptability")
-    shown = ours(glue_table(language(found), heads(found)), "mini")
+    shown = ours(glue_table(language(studies), heads(studies)), "mini")
     assert shown is not None and shown["method"].tolist() == [
         "base model", "trained head alone", "ETHER", "LoRA",
     ]  # fmt: skip
@@ -116,30 +118,30 @@ def test_the_head_alone_has_a_row_and_decides_nothing(tmp_path: Path) -> None:
 
 
 def test_ours_stands_beside_the_printed_number_of_the_same_method(tmp_path: Path) -> None:
-    found = write(
+    studies = write(
         tmp_path / "a", {"ether": 0.7, "lora": 0.6, "oft": 0.5}, 1, **PAPER, **{"task.subset": "cola"}
     )
-    table = glue_table(found).query("subset == 'cola' and ours.notna()").set_index("method")
+    table = glue_table(studies).query("subset == 'cola' and ours.notna()").set_index("method")
     assert table["printed"].fillna(0).to_dict() == {"base": 0, "ether": 71.31, "lora": 69.82, "oft": 0}
     assert table.loc["oft", "options"] == "blocks=4"  # the paper's has 16
     assert table.loc["lora", "options"] == "lora_alpha=8 r=8" and table.loc["lora", "model"] == "large"
     assert np.isnan(table.loc["lora", "low"])  # one seed
     small = glue_table(write(tmp_path / "b", {"ether": 0.7}, 1, **GLUE, **{"task.subset": "cola"}))
     assert small.query("ours.notna()")["printed"].isna().all()
-    rest = glue_table(found).query("ours.isna()")
+    rest = glue_table(studies).query("ours.isna()")
     assert len(rest) == len(printed(4)) - 2 and "average" in set(rest["subset"])
 
 
 def test_the_average_needs_all_eight(tmp_path: Path) -> None:
     subsets = ["mnli", "sst2", "cola", "qqp", "qnli", "rte", "mrpc", "stsb"]
-    found = []
+    studies = []
     for number, subset in enumerate(subsets):
         scores = {"ether": 0.1 * number} | ({"lora": 0.5} if number else {})
-        found += write(tmp_path / subset, scores, 1, **PAPER, **{"task.subset": subset})
-    table = glue_table(found).query("subset == 'average' and ours.notna()").set_index("method")
+        studies += write(tmp_path / subset, scores, 1, **PAPER, **{"task.subset": subset})
+    table = glue_table(studies).query("subset == 'average' and ours.notna()").set_index("method")
     assert table["ours"].to_dict() == pytest.approx({"base": 30, "ether": 35})
     assert table.loc["ether", "printed"] == 89.86
-    shown = ours(glue_table(found), "paper")
+    shown = ours(glue_table(studies), "paper")
     assert shown is not None
     assert [name.split(" ")[0] for name in shown][3:] == [*subsets, "average"]  # as printed
 
@@ -157,26 +159,26 @@ EVALUATED = [
 
 
 def test_table_5_has_perplexity_and_benchmarks(tmp_path: Path) -> None:
-    found = write(tmp_path / "a", {"ether": 3.0, "lora": 4.0}, **INSTRUCT, base_test=9.0)
-    own = instruct_table(found, tmp_path).query("ours.notna()").set_index(["method", "benchmark"])
-    assert own["ours"].to_dict() == pytest.approx(
+    studies = write(tmp_path / "a", {"ether": 3.0, "lora": 4.0}, **INSTRUCT, base_test=9.0)
+    scores = instruct_table(studies, tmp_path).query("ours.notna()").set_index(["method", "benchmark"])
+    assert scores["ours"].to_dict() == pytest.approx(
         {("base", "perplexity"): 9, ("ether", "perplexity"): 3, ("lora", "perplexity"): 4}
     )
     rows = [dict(zip(("run_id", "method", "benchmark", "score"), row, strict=True)) for row in EVALUATED]
     answers = pd.DataFrame(rows, columns=list(COLUMNS)).assign(metric="acc")
     answers.to_csv(tmp_path / "a" / "benchmarks.csv", index=False)
-    table = instruct_table(found, tmp_path)
-    own = table.query("ours.notna() and benchmark == 'mmlu'").set_index("method")
-    assert own["ours"].to_dict() == pytest.approx({"base": 42, "ether": 44, "lora": 44})
-    assert own["printed"].fillna(0).to_dict() == {"base": 41.81, "ether": 0, "lora": 43.61}
+    table = instruct_table(studies, tmp_path)
+    mmlu = table.query("ours.notna() and benchmark == 'mmlu'").set_index("method")
+    assert mmlu["ours"].to_dict() == pytest.approx({"base": 42, "ether": 44, "lora": 44})
+    assert mmlu["printed"].fillna(0).to_dict() == {"base": 41.81, "ether": 0, "lora": 43.61}
     half = 12.706205 * 1  # t with one degree of freedom, standard error 1
-    assert own.loc["lora", ["low", "high"]].tolist() == pytest.approx([44 - half, 44 + half])
-    assert np.isnan(own.loc["ether", "low"]) and own.loc["lora", "base"] == pytest.approx(42)
+    assert mmlu.loc["lora", ["low", "high"]].tolist() == pytest.approx([44 - half, 44 + half])
+    assert np.isnan(mmlu.loc["ether", "low"]) and mmlu.loc["lora", "base"] == pytest.approx(42)
     shown = ours(table, "paper")
     assert shown is not None and [*shown][3:] == ["mmlu (acc)", "perplexity"]
     (tmp_path / "a" / "benchmarks.csv").write_text("run_id,method\n,base\n")
     with pytest.raises(UsageError, match=r"benchmarks\.csv has other columns"):
-        instruct_table(found, tmp_path)
+        instruct_table(studies, tmp_path)
 
 
 def test_the_miniatures_are_the_tasks_own() -> None:
@@ -192,12 +194,12 @@ def test_a_folder_with_several_subsets_holds_as_many_studies(tmp_path: Path) -> 
             record["row"]["run_id"] += subset
             made.append(record)
     synthetic.write(tmp_path / "glue_paper", made)
-    found = at_hand(tmp_path)
-    assert [title(key_of(study)) for study in found] == ["glue cola", "glue rte"]
-    assert [len(study.history) for study in found] == [6, 6]
-    table = glue_table(language(found)).query("method == 'ether' and ours.notna()").set_index("subset")
+    studies = read_all(tmp_path)
+    assert [title(key_of(study)) for study in studies] == ["glue cola", "glue rte"]
+    assert [len(study.history) for study in studies] == [6, 6]
+    table = glue_table(language(studies)).query("method == 'ether' and ours.notna()").set_index("subset")
     assert table["ours"].to_dict() == pytest.approx({"cola": 10, "rte": 20})
-    assert table["metric"].to_dict() == {"cola": "matthews", "rte": "accuracy"} and grids(found) == []
+    assert table["metric"].to_dict() == {"cola": "matthews", "rte": "accuracy"} and grids(studies) == []
 
 
 def test_methods_come_from_several_folders_where_none_has_all(tmp_path: Path) -> None:
@@ -205,7 +207,7 @@ def test_methods_come_from_several_folders_where_none_has_all(tmp_path: Path) ->
     write(tmp_path / "glue_paper", {"ether": 0.8, "ether_plus": 0.9}, **rte, sweep="glue_paper")
     write(tmp_path / "lr_grid_glue_rte_paper", {"ether": 0.1, "lora": 0.7, "oft": 0.6}, 2, **rte)
     write(tmp_path / "mine", {"naive": 0.5, "lora": 0.2}, 9, **rte)  # under no sweep's name
-    (study,) = language(at_hand(tmp_path))
+    (study,) = language(read_all(tmp_path))
     table = glue_table([study]).query("ours.notna() and method != 'base'").set_index("method")
     assert table["ours"].to_dict() == pytest.approx({"ether": 10, "ether_plus": 90, "lora": 70, "oft": 60})
     assert table["study"].to_dict() == {
@@ -213,7 +215,7 @@ def test_methods_come_from_several_folders_where_none_has_all(tmp_path: Path) ->
         "oft": "lr_grid_glue_rte_paper",
     }  # fmt: skip
     assert set(study.history["run_id"]) >= set(study.runs["run_id"])
-    lora, oft = no_worse(study)
+    lora, oft = judge_language(study)
     assert (lora.effect, oft.effect) == (pytest.approx(0.2), pytest.approx(0.3))
     assert lora.records == "lr_grid_glue_rte_paper + glue_paper: 27 runs"
 
@@ -226,25 +228,25 @@ def test_a_try_under_another_name_decides_nothing(tmp_path: Path) -> None:
     write(tmp_path / "two_methods", {"ether": 0.5, "lora": 0.5}, 9, **GLUE)
     write(tmp_path / "untrained", everyone, 9, **GLUE, steps=0, sweep="perturbation")
     write(tmp_path / "blocks", everyone, sweep="blocks")
-    found = at_hand(tmp_path)
-    assert {study.name for study in found} == {"lr_grid", "longer", "zz", "two_methods", "untrained"}
-    assert [study.name for study in grids(found)] == ["lr_grid", "zz"]
-    assert [study.name for study in language(found)] == ["zz"]
+    studies = read_all(tmp_path)
+    assert {study.name for study in studies} == {"lr_grid", "longer", "zz", "two_methods", "untrained"}
+    assert [study.name for study in grids(studies)] == ["lr_grid", "zz"]
+    assert [study.name for study in language(studies)] == ["zz"]
     write(tmp_path / "lr_grid_glue", everyone, **GLUE)
     write(tmp_path / "mechanism_glue", everyone, 9, **GLUE, sweep="mechanism")
-    assert [study.name for study in language(at_hand(tmp_path))] == ["lr_grid_glue"]
-    two = [study for study in found if study.name in ("longer", "lr_grid")]
+    assert [study.name for study in language(read_all(tmp_path))] == ["lr_grid_glue"]
+    two = [study for study in studies if study.name in ("longer", "lr_grid")]
     assert [study.name for study in one_each(two[::-1])] == ["lr_grid"]
 
 
 def test_in_the_committed_runs_a_tuned_method_beats_chance_and_the_head_alone() -> None:
     """On every miniature, with intervals that do not meet; LoRA and Naive rise and fall over the grid."""
-    found = at_hand(ROOT / "results" / "reference")
-    alone = heads(found)
-    studies = {key_of(study): study for study in language(found)}
-    assert studies.keys() == set(MINIATURES) - {VTAB}
-    assert alone.keys() == {key for key in studies if key[0] == "glue"}
-    for key, study in studies.items():
+    studies = read_all(ROOT / "results" / "reference")
+    alone = heads(studies)
+    by_key = {key_of(study): study for study in language(studies)}
+    assert by_key.keys() == set(MINIATURES) - {VTAB}
+    assert alone.keys() == {key for key in by_key if key[0] == "glue"}
+    for key, study in by_key.items():
         rows = glue_table([study], alone) if key in alone else instruct_table([study], ROOT / "nowhere")
         rows = rows[rows["scale"] == "mini"].set_index("method")
         best = rows.loc[rows.loc[list(METHODS), "ours"].idxmax()]
@@ -252,7 +254,8 @@ def test_in_the_committed_runs_a_tuned_method_beats_chance_and_the_head_alone() 
         beaten = max(beaten, rows.loc["head", "high"]) if key in alone else beaten
         assert best["low"] > beaten, (key, best["low"], beaten)
         for method in ("lora", "naive"):
-            own = study.runs[study.runs["method"] == method]
-            by_seed = own.pivot(index="seed", columns="lr", values="test")
+            runs = study.runs[study.runs["method"] == method]
+            by_seed = runs.pivot(index="seed", columns="lr", values="test")
             for end in (by_seed.columns[0], by_seed.columns[-1]):
-                assert mean_interval((by_seed[tuned_lr(own)] - by_seed[end]).to_numpy())[1] > 0, (key, method)
+                lost = (by_seed[tuned_lr(runs)] - by_seed[end]).to_numpy()
+                assert mean_interval(lost)[1] > 0, (key, method)

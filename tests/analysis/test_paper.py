@@ -23,14 +23,14 @@ def test_it_makes_what_records_allow_and_names_the_rest(
         record["layers"] = [{"layer": "a", "side": "in", "transform_distance": 1.0}]
     synthetic.write(tmp_path / "lr_grid", made)
     assert main(["--results", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for name in ("perturbation", "hyperspherical", "blocks", "mechanism"):
-        assert f"no records of {name}: python -m study.sweep {name}" in said
-    assert "no records of lr_grid_instruct: python -m study.sweep lr_grid task=instruct\n" in said
+        assert f"no records of {name}: python -m study.sweep {name}" in output
+    assert "no records of lr_grid_instruct: python -m study.sweep lr_grid task=instruct\n" in output
     for subset in GLUE_MINIATURES:
         command = f"python -m study.sweep lr_grid task=glue task.subset={subset}\n"
-        assert f"no records of lr_grid_glue_{subset}: {command}" in said
-    assert "no records of lr_grid:" not in said
+        assert f"no records of lr_grid_glue_{subset}: {command}" in output
+    assert "no records of lr_grid:" not in output
     claims = pd.read_csv(tmp_path / "paper" / "claims.csv").fillna("")
     verdicts = claims[claims["part"] == ""].set_index("claim")["verdict"]
     assert verdicts["C7"] == verdicts["C8"] == "no records" and verdicts["C1"] != "no records"

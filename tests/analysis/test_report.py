@@ -17,8 +17,9 @@ from support import synthetic
 from support.synthetic import LRS, hill
 
 from analysis.data.table import load
-from analysis.figures.style import looks
-from analysis.report import draw, main, summary
+from analysis.figures.style import method_styles
+from analysis.report import draw, main
+from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
 
 FIGURES = ("robustness", "convergence", "distances", "he_training")
@@ -86,14 +87,14 @@ def test_the_summary_says_what_the_table_says() -> None:
             self.labels = list(curves)
             self.method_of = {name: name for name in curves}
 
-    said = []
+    texts = []
     for curves in (
         {"ether": hill(-2, 3), "lora": hill(-2, 0.7)},
         {"ether": hill(-2, 0.7), "lora": hill(-2, 3)},
     ):
         study = Study(curves)
-        said.append(" ".join(summary(study, robustness_table(study.runs))))  # type: ignore[arg-type]
-    assert "ETHER has the widest plateau" in said[0] and "LoRA has the widest plateau" in said[1]
+        texts.append(" ".join(summary(study, robustness_table(study.runs))))  # type: ignore[arg-type]
+    assert "ETHER has the widest plateau" in texts[0] and "LoRA has the widest plateau" in texts[1]
 
 
 @pytest.mark.slow
@@ -113,12 +114,12 @@ def test_unusual_studies_are_drawn(case: str, tmp_path: Path) -> None:
     assert report.stat().st_size > 50_000
 
 
-def test_looks_are_distinct_and_fixed_for_the_papers_methods() -> None:
+def test_styles_are_distinct_and_fixed_for_the_papers_methods() -> None:
     labels = ["ether", "ether_plus", "lora", "oft", "naive", *(f"m{i}" for i in range(7))]
-    found = looks(labels, {label: label for label in labels})
-    assert len({(look.colour, look.marker) for look in found.values()}) == len(labels)
-    assert found["ether_plus"].name == "ETHER+"
-    assert looks(["ether"], {"ether": "ether"})["ether"] == found["ether"]
+    styles = method_styles(labels, {label: label for label in labels})
+    assert len({(style.colour, style.marker) for style in styles.values()}) == len(labels)
+    assert styles["ether_plus"].name == "ETHER+"
+    assert method_styles(["ether"], {"ether": "ether"})["ether"] == styles["ether"]
 
 
 def test_wrong_usage_is_one_line_and_exit_code_two(study_command: Callable, tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_the_summary_admits_overlap_cut_windows_and_empty_methods(tmp_path: Path
     made = synthetic.records({"ether": hill(-1, 2, noise=0.05), "lora": hill(-1, 2.01, noise=0.05)})
     lost = synthetic.records({"oft": hill(-1, 2)}, status="failed", valid=math.nan, test=math.nan)
     study = load(synthetic.write(tmp_path / "s", made + lost))
-    said = " ".join(summary(study, robustness_table(study.runs)))
-    assert "its interval overlaps that of" in said
-    assert "The grid ends inside that window for ETHER, LoRA" in said
-    assert "Every run failed, so there is no figure, for OFT." in said
+    text = " ".join(summary(study, robustness_table(study.runs)))
+    assert "its interval overlaps that of" in text
+    assert "The grid ends inside that window for ETHER, LoRA" in text
+    assert "Every run failed, so there is no figure, for OFT." in text

@@ -10,16 +10,14 @@ import pytest
 from support import synthetic
 from support.synthetic import LRS, hill
 
-from analysis.data.table import AnalysisError, Scores, absent, label_runs, load, scores
-from analysis.statistics import robustness
-from analysis.statistics.robustness import (
-    DEFINITIONS,
-    mean_regret,
-    plateau,
-    robustness_table,
-    tuned_index,
-    wilson,
-)
+from analysis.data.labels import label_runs
+from analysis.data.scores import Scores, scores
+from analysis.data.table import AnalysisError, absent, load
+from analysis.statistics import bootstrap
+from analysis.statistics.curves import mean_regret, plateau
+from analysis.statistics.intervals import wilson
+from analysis.statistics.robustness import DEFINITIONS, robustness_table
+from analysis.statistics.tuned import tuned_index, tuned_lr
 
 LOG = np.log10(LRS)
 CURVE = np.array([0.2, 0.6, 0.8, 0.79, 0.4])
@@ -86,6 +84,24 @@ def test_the_rate_is_chosen_on_validation_and_scored_on_test() -> None:
     runs["test"] = [0.1, 0.95, 0.5, 0.1, 0.1]  # the best test score is not at the chosen rate
     row = robustness_table(runs).iloc[0]
     assert row["best_lr"] == 1e-2 and row["tuned_test"] == 0.5
+
+
+def test_a_rate_at_which_every_run_diverged_is_tuned_only_where_all_did() -> None:
+    runs = synthetic.runs({"ether": lambda x, s: 0.5 + 0.1 * x}, seeds=2)  # best at the largest rate
+    assert tuned_lr(runs) == LRS[-1]
+    gone = runs.assign(status=np.where(runs["lr"] == LRS[-1], "diverged", "ok"))
+    everywhere = runs.assign(status="diverged")
+    for table, best_lr in ((gone, LRS[-2]), (everywhere, LRS[-1])):
+        assert tuned_lr(table) == best_lr == robustness_table(label_runs(table))["best_lr"][0]
+    half = (runs["lr"] == LRS[-1]) & (runs["seed"] == 0)
+    assert tuned_lr(runs.assign(status=np.where(half, "diverged", "ok"))) == LRS[-1]
+    lower = runs.assign(higher_is_better=False)
+    assert tuned_lr(lower) == LRS[0] == robustness_table(lower)["best_lr"][0]
+
+
+def test_of_equal_rates_the_smaller_one_is_tuned() -> None:
+    runs = synthetic.runs({"ether": lambda x, s: 0.7}, seeds=3)
+    assert tuned_lr(runs) == LRS[0] == robustness_table(runs)["best_lr"][0]
 
 
 def test_the_table_holds_every_figure_with_its_interval_around_it() -> None:
@@ -174,7 +190,7 @@ def test_one_rate_or_one_seed_still_makes_a_table(lrs: list[float], seeds: int) 
 @pytest.mark.slow
 def test_intervals_of_the_tuned_score_cover_about_as_often_as_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: 0.8 at the clearly best rate. With five seeds a percentile interval covers 80 to 97 %."""
-    monkeypatch.setattr(robustness, "RESAMPLES", 400)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 400)
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):
@@ -199,7 +215,7 @@ def test_labels_name_what_differs_in_the_canonical_order() -> None:
     made = synthetic.records({"lora": hill(0, 1), "ether": hill(0, 1), "hra": hill(0, 1)}, [1e-2], 1)
     twice = synthetic.records({"ether": hill(0, 1)}, [1e-2], 1, **{"method.ether.blocks": 16})
     runs = label_runs(synthetic.tables(made + twice)["runs"])
-    ordered = runs.sort_values("place")["label"].tolist()
+    ordered = runs.sort_values("rank")["label"].tolist()
     assert ordered == ["ether blocks=4", "ether blocks=16", "lora", "hra"]
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.gpu import CASES, TINY, TINY_TOKENS, RandomTokens, build, main, stepping
+from benchmarks.gpu import CASES, main, stepping
+from benchmarks.random_tokens import TINY, TINY_TOKENS, RandomTokens, build
 from study.errors import UsageError
 from study.training.memory import Peak
 from study.training.train import Training

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from support.paths import REFERENCE
 
-from benchmarks.cluster import (
+from benchmarks.cluster import main
+from benchmarks.cluster_simulation import (
     Cluster,
     Curve,
     choose_bound,
     choose_three,
-    main,
     simulate,
     simulate_seed,
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from analysis.comparison import sentences as verdicts
-from analysis.comparison.numbers import comparison_table, costs_table, read
+from analysis.comparison.compared import read
+from analysis.comparison.costs import costs_table
+from analysis.comparison.sentences import sentences
+from analysis.comparison.table import comparison_table
 from support import synthetic
 from support.synthetic import Curve, hill
 
@@ -14,14 +16,20 @@ LRS = [10 ** (k / 2) for k in range(-9, 1)]
 BASE = hill(-2.2, 2, 0.8, noise=0.01)
 
 
-def write(folder: Path, made: list[dict], labels: dict[str, str] | None = None, **told: object) -> Path:
+def write(folder: Path, made: list[dict], labels: dict[str, str] | None = None, **changes: object) -> Path:
     """The records with a compare.json; `labels` are the methods', in the order of the records, if None."""
     methods = {r["row"]["run_id"]: r["row"]["method"] for r in made}
     labels = methods if labels is None else labels
     order = list(dict.fromkeys(labels.values()))
     synthetic.write(folder, made)
-    described = {"baseline": order[0], "order": order, "labels": labels, "command": "compare it", "costs": {}}
-    (folder / "compare.json").write_text(json.dumps(described | told))
+    description = {
+        "baseline": order[0],
+        "order": order,
+        "labels": labels,
+        "command": "compare it",
+        "costs": {},
+    }
+    (folder / "compare.json").write_text(json.dumps(description | changes))
     return folder
 
 
@@ -29,13 +37,13 @@ def pair(new: Curve, **columns: object) -> list[dict]:
     return synthetic.records({"ether": BASE, "hra": new}, LRS, **columns)  # type: ignore[arg-type]
 
 
-def judged(folder: Path, made: list[dict], **told: object) -> dict[str, tuple[str, str]]:
+def judged(folder: Path, made: list[dict], **changes: object) -> dict[str, tuple[str, str]]:
     """about -> (decision, sentence) of the one new method."""
-    study = read(write(folder, made, **told))  # type: ignore[arg-type]
-    said = verdicts.sentences(study.names, comparison_table(study), costs_table(study), study.runs)
-    assert list(said["about"]) == ["score", "robustness", "cost"] * (len(study.order) - 1)
-    assert all(text.endswith(".") and ". " not in text for text in said["sentence"])
-    return {row.about: (row.decision, row.sentence) for row in said.itertuples()}
+    study = read(write(folder, made, **changes))  # type: ignore[arg-type]
+    table = sentences(study.names, comparison_table(study), costs_table(study), study.runs)
+    assert list(table["about"]) == ["score", "robustness", "cost"] * (len(study.order) - 1)
+    assert all(text.endswith(".") and ". " not in text for text in table["sentence"])
+    return {row.about: (row.decision, row.sentence) for row in table.itertuples()}
 
 
 def of(made: list[dict], method: str) -> list[dict]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.data.table import label_runs
+from analysis.data.labels import label_runs
 from study.storage.tables import tables
 
 LRS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]

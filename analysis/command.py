@@ -1,0 +1,32 @@
+"""What the commands of `analysis` and `benchmarks` share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def command_parser(
+    command: str, description: str | None, results: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser of `python -m command`.
+
+    Args:
+        description: the module's text, shown by `--help` as it stands.
+        results: the default of `--results`, the folder of results; None where the command has no such option.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if results is not None:
+        parser.add_argument("--results", default=results, help="folder of results (default %(default)s)")
+    return parser
+
+
+def draw_report(draw: Callable[[Path], Path], folder: Path) -> int:
+    """Draws the report of the study in `folder` and says where it is."""
+    print(f"report: {draw(folder)}")
+    return 0

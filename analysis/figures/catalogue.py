@@ -1,0 +1,31 @@
+"""The figures of every report, in their order. A new one is a file beside this one, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.data.table import Study
+from analysis.figures import convergence, distances, he_training, robustness
+
+
+@dataclass(frozen=True)
+class StudyFigure:
+    """A figure of any study.
+
+    draw: saves PNG, PDF and CSV in a folder and returns the PNG's path.
+    caption: what it shows; paper_caption: the same in the report of `analysis.paper`, in fewer words.
+    """
+
+    draw: Callable[[Study, Path], Path]
+    caption: str
+    paper_caption: str
+
+
+STUDY_FIGURES = (
+    StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
+    StudyFigure(convergence.draw_convergence, convergence.CAPTION, convergence.PAPER_CAPTION),
+    StudyFigure(distances.draw_distances, distances.CAPTION, distances.PAPER_CAPTION),
+    StudyFigure(he_training.draw_he_training, he_training.CAPTION, he_training.PAPER_CAPTION),
+)

@@ -1,0 +1,44 @@
+"""Distance from the identity and from the pretrained weight, against learning rate: the paper's Figure 4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.data.table import Study
+from analysis.figures.elements import draw_against_lr
+from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
+
+CAPTION = (
+    "How far training moved the transformation from the identity and the weight from where it "
+    "was (compare the paper's Figure 4). A cross at the upper edge: a run there is not finite, so there is "
+    "no mean. Bounded methods flatten; the others grow with the learning rate."
+)
+PAPER_CAPTION = "Figure 4: distances at convergence against learning rate."
+
+DISTANCES = {
+    "transform_distance": r"$\|T - I\|_F$ (mean over layers)",
+    "weight_distance": r"$\|W' - W\|_F$ (mean over layers)",
+}
+
+
+@figure_style()
+def draw_distances(study: Study, folder: Path) -> Path:
+    """Distance of the transformation from the identity, and of the weight, at the end; paper, Fig. 4.
+
+    Methods without a transformation of the weight (LoRA) have the second alone.
+    """
+    styles = method_styles(study.labels, study.method_of)
+    figure, axes = subplots(1, 2, size=(9.2, 3.6))
+    data = []
+    for panel, (value, title) in zip(axes, DISTANCES.items(), strict=True):
+        data.append(draw_against_lr(panel, study, value, styles))
+        panel.set_yscale("log")
+        lowest, highest = data[-1]["mean"].min(), data[-1]["mean"].max()
+        if highest < 1.05 * lowest:  # a constant, such as ETHER's distance: no range to scale to
+            panel.set_ylim(lowest / 2, highest * 2)
+        panel.set_ylabel(title)
+    legend_beside(axes[1])
+    figure.suptitle("Distance at the end of training, mean and 95 % interval over seeds", fontsize=11)
+    return save(figure, pd.concat(data), folder, "distances")

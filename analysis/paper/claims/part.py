@@ -1,0 +1,76 @@
+"""A part of a claim: a figure, its interval, what the figure must be, and whether it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.table import Study
+from analysis.statistics.intervals import mean_interval
+from analysis.statistics.paired import at_tuned_rates
+
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+
+SAME_SCORE = 0.02
+"""Scores within two points count as equal, and one that is lower by less as no worse."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a claim, decided."""
+
+    claim: str
+    part: str
+    test: str
+    effect: float
+    low: float
+    high: float
+    verdict: str
+    records: str
+    study: str = ""  # its title, where one study decides
+
+
+def above(low: float, high: float, threshold: float) -> str:
+    """The claim is that the figure lies above the threshold."""
+    return REPRODUCED if low > threshold else NOT_REPRODUCED if high < threshold else UNDECIDED
+
+
+def within(low: float, high: float, margin: float) -> str:
+    """The claim is equivalence: the whole interval within +- margin."""
+    if -margin <= low and high <= margin:
+        return REPRODUCED
+    return NOT_REPRODUCED if low > margin or high < -margin else UNDECIDED
+
+
+def overall(verdicts: list[str]) -> str:
+    """A claim's verdict from its parts'."""
+    if NOT_REPRODUCED in verdicts:
+        return NOT_REPRODUCED
+    return REPRODUCED if verdicts and set(verdicts) == {REPRODUCED} else UNDECIDED
+
+
+MINUS_LOG = "minus log "
+
+
+def comparable(study: Study) -> Study:
+    """The study with scores of which more is better: of perplexity minus its logarithm."""
+    runs, history = study.runs, study.history
+    if runs["higher_is_better"].iloc[0]:
+        return study
+    columns = ["valid", "test", "base_valid", "base_test", "chance"]
+    runs = runs.assign(metric=MINUS_LOG + runs["metric"], higher_is_better=True)
+    runs[columns] = -np.log(runs[columns])
+    return replace(study, runs=runs, history=history.assign(valid=-np.log(history["valid"])))
+
+
+def describe_records(study: Study, rows: pd.DataFrame) -> str:
+    metric = study.runs["metric"].iloc[0]
+    unit = f" (score: {metric})" if metric.startswith(MINUS_LOG) else ""
+    return f"{study.name}: {len(rows)} runs{unit}"
+
+
+def paired_difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float]:
+    """Test score of one method minus another's, each at its tuned rate, paired by seed."""
+    return mean_interval(at_tuned_rates(first, second))

@@ -1,0 +1,93 @@
+"""What every report says of a study: its table of robustness, its settings, and the runs that went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.data.labels import is_missing, setting_text, settings_columns
+from analysis.data.table import Study, absent
+from analysis.figures.style import method_styles
+from analysis.reporting.number_text import interval_text
+from analysis.statistics.robustness import DEFINITIONS
+
+TITLES = {
+    "tuned_test": "tuned test score",
+    "best_lr": "tuned learning rate",
+    "regret_window": "sensitivity (mean regret, ±1.5 decades)",
+    "regret_grid": "mean regret, whole grid",
+    "plateau_2": "plateau within 2 % [decades]",
+    "plateau_10": "plateau within 10 % [decades]",
+    "plateau_target": "plateau above target [decades]",
+    "divergence_rate": "divergence rate",
+    "seed_spread": "seed spread",
+    "parameters": "parameters",
+    "step_seconds": "seconds per step",
+}
+"""Columns of the robustness table that reports show, with their headings."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    value: str  # by which a browser sorts; empty where there is none
+
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """One label's row; a cell for each of TITLES."""
+
+    name: str
+    colour: str
+    cells: list[Cell]
+
+
+def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
+    """Values for a template's sections on a study, by the names that parts.html.j2 has for them.
+
+    Args:
+        table: the study's `robustness_table`.
+    """
+    return {
+        "columns": list(TITLES.items()),
+        "rows": robustness_rows(study, table),
+        "hints": DEFINITIONS,
+        "definitions": {TITLES.get(name, name): text for name, text in DEFINITIONS.items()},
+        "settings": shared_settings(study.runs),
+        "accidents": {status: accidents(study.runs, status) for status in ("diverged", "failed")},
+        "missing": absent(study.runs).to_dict("records"),
+    }
+
+
+def robustness_rows(study: Study, table: pd.DataFrame) -> list[RobustnessRow]:
+    styles = method_styles(study.labels, study.method_of)
+    rows = []
+    for _, row in table.iterrows():
+        cells = []
+        for name in TITLES:
+            at_least = "≥ " if row.get(f"{name}_censored", "none") != "none" else ""
+            truncated = " †" if row.get(f"{name}_truncated", "none") != "none" else ""
+            value = "" if pd.isna(row[name]) else repr(float(row[name]))
+            cells.append(Cell(at_least + interval_text(row, name) + truncated, value))
+        style = styles[row["label"]]
+        rows.append(RobustnessRow(style.name, style.colour, cells))
+    return rows
+
+
+def shared_settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Every setting with its values; a method's option counts its own runs alone."""
+    settings = []
+    for column in ["sweep", *settings_columns(runs)]:
+        values = sorted({setting_text(value) for value in runs[column] if not is_missing(value)})
+        if values:
+            settings.append((column, ", ".join(values)))
+    settings.append(("lr", ", ".join(f"{lr:.3g}" for lr in sorted(runs["lr"].unique()))))
+    settings.append(("seed", ", ".join(str(seed) for seed in sorted(runs["seed"].unique()))))
+    return settings
+
+
+def accidents(runs: pd.DataFrame, status: str) -> list[dict[str, object]]:
+    """The runs of one status: label, learning rate, seed, run_id and reason (which names the step)."""
+    rows = runs[runs["status"] == status].sort_values(["rank", "lr", "seed"])
+    return rows[["label", "lr", "seed", "run_id", "reason"]].to_dict("records")
