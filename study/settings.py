@@ -13,6 +13,9 @@ from omegaconf import MISSING
 
 SAVE_ADAPTERS = ("none", "best", "all")
 
+MethodOptions = dict[str, Any]
+"""A method's options by name: as open as `peft` is, whose configs alone know their types."""
+
 T = TypeVar("T")
 
 
@@ -143,7 +146,7 @@ class SweepSettings:
     points: list[dict[str, Any]] = field(
         default_factory=list, metadata=described("settings that belong together")
     )
-    method: dict[str, dict[str, Any]] = field(default_factory=dict, metadata=described("options by method"))
+    method: dict[str, MethodOptions] = field(default_factory=dict, metadata=described("options by method"))
     task: TaskSettings = field(default_factory=TaskSettings)
     launcher: LauncherSettings = field(default_factory=LauncherSettings)
     pack_size: int | None = setting(None, "runs trained together; null: measured by a probe", above=0)

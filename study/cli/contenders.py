@@ -13,6 +13,7 @@ import yaml
 from study import methods
 from study.errors import UsageError, nearest
 from study.methods import external
+from study.settings import MethodOptions
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class Contender:
     Attributes:
         label: the name it goes by.
         method: the method's name.
-        options: as YAML gives them; a method decides which types its options have.
+        options: as YAML gives them.
         file: where the method is written, if the user gave a file.
     """
 
     label: str
     method: str
-    options: dict[str, Any]
+    options: MethodOptions
     file: Path | None = None
 
 
@@ -48,7 +49,7 @@ def parse_contender(text: str) -> Contender:
     if labelled := re.match(r"(\w+)=", text):
         label, text = labelled.group(1), text[labelled.end() :]
     name, *pairs = text.split(",")
-    options: dict[str, Any] = {}
+    options: MethodOptions = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
@@ -83,7 +84,7 @@ def offer(contenders: Iterable[Contender]) -> None:
         _check_options(str(path), each.method, each.options)
 
 
-def _check_options(name: str, method: str, options: dict[str, Any]) -> None:
+def _check_options(name: str, method: str, options: MethodOptions) -> None:
     known = methods.options(method)
     for option in options:
         if option not in known:

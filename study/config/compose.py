@@ -6,6 +6,7 @@ Sweeps and tasks are YAML files under `sweeps/`, composed by Hydra. Nothing here
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -34,6 +35,7 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     overrides.choose_points(config, parsed)
     if OmegaConf.is_missing(config, "name"):
         config.name = _default_name(config, as_written)
+    _check_grid_values(config)
     try:
         settings = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -41,13 +43,25 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     assert isinstance(settings, SweepSettings)
     for method in settings.methods:
         names.check_method(method)
-    for key in {key for point in settings.points for key in point} - {"method", "lr"}:
-        names.check_key(config, key)
     for method, options in settings.method.items():
         for option in options:
             names.check_option(method, option)
     check(settings)
     return settings
+
+
+def _check_grid_values(config: DictConfig) -> None:
+    """The schema knows nothing of axes and points: each of their values must be one that the key can take.
+
+    Raises:
+        UsageError: for an unknown key, or a value of another type than the key's.
+    """
+    scratch = copy.deepcopy(config)
+    values = [(key, value) for key, axis in config.axes.items() for value in axis]
+    values += [(key, value) for point in config.points for key, value in point.items()]
+    for key, value in values:
+        if key not in ("method", "lr"):
+            overrides.set_value(scratch, str(key), value)
 
 
 def _compose(sweep: str, chosen: dict[str, str]) -> tuple[DictConfig, DictConfig]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -67,26 +67,33 @@ def apply(config: DictConfig, override: Override) -> None:
             values = values[0]
         for rate in values if key == "lr" else []:
             check_number(key, rate)
-        _set(config, "methods" if key == "method" else key, values)
+        set_value(config, "methods" if key == "method" else key, values)
     elif override.is_sweep_override():
         check_key(config, key)
-        if key.startswith(("launcher.", "seeds", "results", "name")):
+        if not key.startswith(("task.", "method.")):
             raise UsageError(f"{key} takes one value: it is not an axis of the grid")
         with open_dict(config):
             config.axes[key] = values
     else:
-        _set(config, key, values[0])
+        with open_dict(config.axes):
+            config.axes.pop(key, None)  # one value takes the place of the sweep's own list
+        set_value(config, key, values[0])
 
 
 def _values(override: Override) -> list[Any]:
     """What an override gives, whose type only the schema knows: each value of `a,b,c`, or the one."""
-    return list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    if not override.is_sweep_override():
+        return [override.value()]
+    return [value.text if isinstance(value, QuotedString) else value for value in override.sweep_iterator()]
 
 
-def _set(config: DictConfig, key: str, value: Any) -> None:
+def set_value(config: DictConfig, key: str, value: Any) -> None:
+    """Sets one key.
+
+    Raises:
+        UsageError: for an unknown key, or a value of another type than the key's.
+    """
     check_key(config, key)
-    with open_dict(config.axes):
-        config.axes.pop(key, None)  # one value takes the place of the sweep's own list
     try:
         OmegaConf.update(config, key, value, force_add=key.startswith(("method.", PASSED_ON)))
     except (OmegaConfBaseException, ValueError) as error:

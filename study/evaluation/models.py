@@ -8,6 +8,7 @@ import importlib
 import math
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,10 +83,13 @@ class Asked:
         )
 
 
-def _finite(samples: dict[str, list[dict[str, Any]]]) -> bool:
+def _finite(samples: Mapping[str, list[Any]]) -> bool:
     """Whether every log-likelihood is a finite number.
 
     Of nan the harness takes the first answer as the model's choice: in TruthfulQA that is the right one.
+
+    Args:
+        samples: by task, what the harness noted of each example; it has no type for that.
     """
     answers = [a for part in samples.values() for sample in part for a in sample["filtered_resps"]]
     likelihoods = [answer[0] if isinstance(answer, tuple | list) else answer for answer in answers]
