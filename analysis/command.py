@@ -1,29 +1,14 @@
-"""What the commands of `analysis` and `benchmarks` share."""
+"""What the commands of `analysis` share."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from study.cli.arguments import Key
 
-def command_parser(
-    command: str, description: str | None, results: str | None = None
-) -> argparse.ArgumentParser:
-    """A parser of `python -m command`.
-
-    Args:
-        description: the module's text, shown by `--help` as it stands.
-        results: the default of `--results`, the folder of results; None where the command has no such option.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {command}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    if results is not None:
-        parser.add_argument("--results", default=results, help="folder of results (default %(default)s)")
-    return parser
+RESULTS = Key("where studies are kept", "FOLDER", default="results")
+EXIT = [("", "0 the report is drawn, 2 wrong usage or nothing to draw, 130/143 after a signal")]
 
 
 def draw_report(draw: Callable[[Path], Path], folder: Path) -> int:

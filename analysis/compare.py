@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.command import command_parser, draw_report
+from analysis.command import EXIT, draw_report
 from analysis.comparison import pareto
 from analysis.comparison.compared import Compared, read
 from analysis.comparison.costs import COSTS, costs_table
@@ -27,7 +27,7 @@ from analysis.figures.style import method_styles
 from analysis.reporting.page import Picture, render_page
 from analysis.reporting.sections import study_sections
 from analysis.statistics.robustness import robustness_table
-from study.cli.exits import one_line
+from study.cli.arguments import Command
 
 
 def tables(study: Compared) -> dict[str, pd.DataFrame]:
@@ -85,10 +85,11 @@ def page(study: Compared, by_name: dict[str, pd.DataFrame], pictures: list[Pictu
     )
 
 
+COMMAND = Command("analysis.compare", __doc__, name="FOLDER", exit=EXIT)
+
+
 def main(arguments: list[str]) -> int:
-    parser = command_parser("analysis.compare", __doc__)
-    parser.add_argument("folder", type=Path, help="a comparison, such as results/compare/NAME")
-    return one_line(lambda: draw_report(draw, parser.parse_args(arguments).folder))
+    return COMMAND.run(arguments, lambda parsed: draw_report(draw, Path(parsed.names[0])))
 
 
 if __name__ == "__main__":

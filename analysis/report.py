@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.command import command_parser, draw_report
+from analysis.command import EXIT, RESULTS, draw_report
 from analysis.data.table import AnalysisError, Study, load
 from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.reporting.page import Picture, render_page
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
-from study.cli.exits import one_line
+from study.cli.arguments import Arguments, Command
 
 
 def draw(folder: Path) -> Path:
@@ -63,11 +63,14 @@ def page(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> str:
     )  # fmt: skip
 
 
+COMMAND = Command("analysis.report", __doc__, name="NAME", keys={"results": RESULTS}, exit=EXIT)
+
+
 def main(arguments: list[str]) -> int:
-    parser = command_parser("analysis.report", __doc__, results="results")
-    parser.add_argument("name", help="a study, a folder under --results")
-    chosen = parser.parse_args(arguments)
-    return one_line(lambda: draw_report(draw, Path(chosen.results) / chosen.name))
+    def report(parsed: Arguments) -> int:
+        return draw_report(draw, Path(parsed.keys["results"]) / parsed.names[0])
+
+    return COMMAND.run(arguments, report)
 
 
 if __name__ == "__main__":

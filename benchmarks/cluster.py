@@ -35,9 +35,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from analysis.command import command_parser
 from analysis.figures.style import REFERENCE, figure_style, legend_beside, save, subplots
 from benchmarks.cluster_simulation import DAY, Cluster, Curve, choose_bound, choose_three, simulate_seed
+from benchmarks.command import command_parser
 from study.errors import UsageError
 
 SIZES = (1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 23, 32, 45, 64, 90, 128, 180, 256)

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.command import command_parser
+from benchmarks.command import command_parser
 from study.training.geometry import hyperspherical_energy
 
 

@@ -36,11 +36,11 @@ import torch
 from matplotlib.ticker import LogFormatter, NullLocator
 from transformers import LlamaConfig
 
-from analysis.command import command_parser
 from analysis.figures.style import REFERENCE, figure_style, legend_beside, method_styles, panels, save
 from analysis.paper.accounting.architectures import llama_2_7b
 from analysis.paper.accounting.compute import LLAMA_TOKENS
 from analysis.paper.accounting.sides import TARGETS
+from benchmarks.command import command_parser
 from benchmarks.random_tokens import TINY, TINY_TOKENS, RandomTokens, build
 from study import methods
 from study.errors import UsageError

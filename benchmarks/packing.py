@@ -25,8 +25,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from analysis.command import command_parser
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
+from benchmarks.command import command_parser
 from study import config, methods, tasks
 from study.settings import SweepSettings
 from study.tasks import Task

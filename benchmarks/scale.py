@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.command import command_parser
+from benchmarks.command import command_parser
 from study import config
 from study.coordination.coordinator import train_jobs
 from study.launchers.cluster.batches import write_answer

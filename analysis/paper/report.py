@@ -1,6 +1,6 @@
 """`python -m analysis.paper`: every figure and table of the paper that the records at hand allow.
 
-Reads under `--results` the studies perturbation, hyperspherical, blocks and mechanism, and whatever is of
+Reads under `results=` the studies perturbation, hyperspherical, blocks and mechanism, and whatever is of
 the sweep lr_grid, of GLUE or of instruction tuning; counts compute and parameters exactly; and writes
 results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table4.csv and table5.csv (language),
 oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. What needs records that are
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.command import command_parser
+from analysis.command import EXIT, RESULTS
 from analysis.data.studies import GRID, VTAB, key_of, title
 from analysis.data.table import Study
 from analysis.figures.catalogue import STUDY_FIGURES
@@ -36,7 +36,7 @@ from analysis.paper.records import Records, gather
 from analysis.paper.sections import language_sections, table_text
 from analysis.reporting.page import Picture, render_page
 from analysis.statistics.paired import paired_tests
-from study.cli.exits import one_line
+from study.cli.arguments import Command
 
 FIGURES: list[tuple[str, Callable[[Study, Path], Path], str]] = [
     *((GRID, figure.draw, figure.paper_caption) for figure in STUDY_FIGURES),
@@ -123,10 +123,11 @@ def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> 
     return parts
 
 
+COMMAND = Command("analysis.paper", __doc__, keys={"results": RESULTS}, exit=EXIT)
+
+
 def main(arguments: list[str]) -> int:
-    parser = command_parser("analysis.paper", __doc__, results="results")
-    results = Path(parser.parse_args(arguments).results)
-    return one_line(lambda: announce(results))
+    return COMMAND.run(arguments, lambda parsed: announce(Path(parsed.keys["results"])))
 
 
 def announce(results: Path) -> int:
