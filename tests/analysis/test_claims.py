@@ -186,11 +186,11 @@ def test_c6() -> None:
     assert verdict(judge_energy(study(same | {"ether_plus": wobbly}, scattered))) == UNDECIDED
 
 
-def perturbed(kept: dict[str, float], noise: float = 0.0) -> Study:
+def perturbed(shares: dict[str, float], noise: float = 0.0) -> Study:
     made = []
     for strength in (0.1, 10.0):
         column = {"task.noise": strength, "base_test": 0.9}
-        for method, share in kept.items():
+        for method, share in shares.items():
 
             def curve(_: float, seed: int, share: float = share) -> float:
                 return 0.1 + 0.8 * share + noise * (-1) ** seed

@@ -27,13 +27,13 @@ def table(folder: Path, *arguments: str) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_every_case_alone_and_packed(tmp_path: Path) -> None:
-    found = table(tmp_path, "--packs", "1", "4", "--batch-sizes", "2")
+    measured = table(tmp_path, "--packs", "1", "4", "--batch-sizes", "2")
     expected = itertools.product([case.label for case in CASES], (1, 4))
-    assert list(found[["case", "pack_size"]].itertuples(index=False, name=None)) == list(expected)
-    assert (found["seconds_low"] > 0).all() and found["note"].isna().all()
-    assert (found["seconds_low"] <= found["seconds"]).all()
-    assert (found["seconds"] <= found["seconds_high"]).all()
-    adapted = found[found["case"] != "frozen"]
+    assert list(measured[["case", "pack_size"]].itertuples(index=False, name=None)) == list(expected)
+    assert (measured["seconds_low"] > 0).all() and measured["note"].isna().all()
+    assert (measured["seconds_low"] <= measured["seconds"]).all()
+    assert (measured["seconds"] <= measured["seconds_high"]).all()
+    adapted = measured[measured["case"] != "frozen"]
     # A copy of the weights that LoRA might replace is counted, but not foretold.
     assert (adapted["estimate_mb"] / adapted["peak_mb"]).between(0.85, 1.15).all()
 
@@ -52,16 +52,18 @@ def test_the_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "estimate",
         lambda *_: {"weights_mb": 8, "fixed_mb": 1, "run_mb": 2, "numbers": 0, "parameters": 0},
     )
-    found = table(tmp_path, "--methods", "oft", "lora", "--packs", "4", "1", "2", "--batch-sizes", "1", "8")
-    found = found.set_index(["batch_size", "method", "pack_size"])
+    measured = table(
+        tmp_path, "--methods", "oft", "lora", "--packs", "4", "1", "2", "--batch-sizes", "1", "8"
+    )
+    measured = measured.set_index(["batch_size", "method", "pack_size"])
     every = set(itertools.product((1, 8), ("frozen", "lora", "oft"), (1, 2, 4)))
-    assert len(found) == len(every) - 1 and set(found.index) == every - {(8, "lora", 4)}
-    lost, packed = found.loc[(8, "lora", 2)], found.loc[(8, "oft", 4)]
+    assert len(measured) == len(every) - 1 and set(measured.index) == every - {(8, "lora", 4)}
+    lost, packed = measured.loc[(8, "lora", 2)], measured.loc[(8, "oft", 4)]
     assert lost["note"] == "out of memory" and lost["estimate_mb"] == 8 + 1 + 2 * 2
     assert lost[["seconds", "seconds_per_run", "tokens_per_second", "over_frozen", "peak_mb"]].isna().all()
     assert packed["seconds_per_run"] == pytest.approx(0.03) and packed["over_frozen"] == pytest.approx(3)
     assert packed["tokens_per_second"] == pytest.approx(4 * 8 * TINY_TOKENS / 0.12)
-    assert found["note"].notna().sum() == 1 and set(found["device"]) == {"cpu"}
+    assert measured["note"].notna().sum() == 1 and set(measured["device"]) == {"cpu"}
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".png", ".pdf"}
 
 
@@ -80,9 +82,9 @@ def test_what_runs_out_of_memory_leaves_nothing_behind(
             super().train_step()
 
     monkeypatch.setattr(gpu, "Training", Small)
-    found = table(tmp_path, "--methods", "lora", "oft", "--packs", "1", "2", "--batch-sizes", "1")
-    assert found["note"].fillna("").tolist() == ["", "", "", "out of memory", "", ""]
-    assert found["seconds"].isna().tolist() == [False, False, False, True, False, False]
+    measured = table(tmp_path, "--methods", "lora", "oft", "--packs", "1", "2", "--batch-sizes", "1")
+    assert measured["note"].fillna("").tolist() == ["", "", "", "out of memory", "", ""]
+    assert measured["seconds"].isna().tolist() == [False, False, False, True, False, False]
     assert models[0] is not models[-1]
 
 
