@@ -39,7 +39,7 @@ from study.testing.toy import (
     quiet,
     said,
 )
-from study.training.packing import Pack
+from study.training.packing import pack
 from study.training.probe import why_unpackable
 
 
@@ -263,14 +263,15 @@ def packing(name: str, options: Options) -> str:
         forward=lambda model, batch: model(batch["x"]),
         losses=lambda outputs, batch: (outputs - batch["y"]).square().mean(1),
     )
-    pack = Pack(base, trial.config, [0])
+    packed, parameters = pack(base, trial.config, [0])
     base.eval()
-    batch, tensors = task.batch(0, 0), [trial.trained[slot.full_name] for slot in pack.slots]
+    batch, tensors = task.batch(0, 0), [trial.trained[slot.full_name] for slot in packed.slots]
     loss = task.losses(trial.y, batch).sum()
     expected = torch.cat([d.flatten() for d in derivatives(loss, tensors)])
-    flat = pack.bind()
-    error = far(derivatives(task.losses(base(trial.x), batch).sum(), [flat])[0][0], expected)
-    pack.close()
+    flat = parameters.stack()
+    outputs = packed(flat, task.forward, batch)
+    error = far(derivatives(task.losses(outputs, batch).sum(), [flat])[0][0], expected)
+    packed.close()
     fix = "forward must read the tensors that it is given (p, or self.NAME), not copies kept aside"
     close = 1e-4 * (1 + float(expected.abs().max()))
     need(error < close, f"gradients in the study's trainer are {error:.2g} off", fix)

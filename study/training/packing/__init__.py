@@ -8,7 +8,18 @@ A packed model is a function: the runs' parameters go in, outputs come out, and 
 left in the model. Gradients reach the parameters, in `outputs.backward()` or by `torch.autograd.grad`.
 """
 
+from study.training.packing.adapted_layer import AdaptedLayer
+from study.training.packing.functional import Tensors
 from study.training.packing.packed_model import Forward, PackedModel, pack
+from study.training.packing.packed_module import checkpoint_contexts
 from study.training.packing.parameters import RunParameters
 
-__all__ = ["Forward", "PackedModel", "RunParameters", "pack"]
+__all__ = [
+    "AdaptedLayer",
+    "Forward",
+    "PackedModel",
+    "RunParameters",
+    "Tensors",
+    "checkpoint_contexts",
+    "pack",
+]

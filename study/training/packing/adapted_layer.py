@@ -59,10 +59,16 @@ class AdaptedLayer:
     @torch.no_grad()
     def dense_blocks(self, side: str, tensors: Tensors) -> Tensor:
         """One side's diagonal blocks of every run, (runs, n, b, b), in float64."""
-        blocks = ModuleFunction(self.module, type(self.module).dense_blocks)
-        rows = zip(*(value.unbind() for value in tensors.values()), strict=True)
-        of_runs = [{f"module.{name}": value for name, value in zip(tensors, row, strict=True)} for row in rows]
-        return torch.stack([functional_call(blocks, of_run, (side,)) for of_run in of_runs])
+
+        def blocks(layer: MultiplicativeLayer) -> Tensor:
+            return layer.dense_blocks(side)
+
+        function = ModuleFunction(self.module, blocks)
+        blocks_of_runs = []
+        for run in range(len(next(iter(tensors.values())))):
+            of_the_run = {f"module.{name}": value[run] for name, value in tensors.items()}
+            blocks_of_runs.append(functional_call(function, of_the_run, ()))
+        return torch.stack(blocks_of_runs)
 
 
 def _in_double(value: Any) -> Any:

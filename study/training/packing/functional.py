@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 Tensors = dict[str, Tensor]
-"""A module's tensors by their names in it; with a leading axis, (runs, ...), where they are those of many runs."""
+"""A module's tensors by their names in it; (runs, ...) where they are those of many runs."""
 
 
 class ModuleFunction(nn.Module):

@@ -95,6 +95,18 @@ class PackedModel:
             tensors[module] |= constants
         return tensors
 
+    def state_dict(self, flat: Tensor, run: int) -> Tensors:
+        """`peft_model.state_dict()` with the tensors of one run, also where modules share them."""
+        of_the_run: dict[int, Tensor] = {}
+        for module, tensors in self.tensors(flat).items():
+            owner = self._owners[module]
+            replaced = dict([*owner.named_parameters(), *owner.named_buffers()])
+            of_the_run |= {id(replaced[name]): value[run] for name, value in tensors.items()}
+        return {
+            name: of_the_run[id(value)].to(value.dtype).clone() if id(value) in of_the_run else value
+            for name, value in self.peft_model.state_dict(keep_vars=True).items()
+        }
+
     @property
     def num_params(self) -> int:
         """Numbers that one run trains and stores, heads included."""

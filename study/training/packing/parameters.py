@@ -26,9 +26,14 @@ class RunParameters:
         flat = torch.stack(self.adapters)
         return torch.cat([flat, torch.stack(self.heads)], 1) if self.heads else flat
 
-    def of_run(self, run: int) -> list[Tensor]:
-        """One run's leaf vectors: its adapter, and its head if there is one."""
-        return [vectors[run] for vectors in (self.adapters, self.heads) if vectors]
+    @property
+    def vectors(self) -> list[Tensor]:
+        """All leaf vectors."""
+        return [*self.adapters, *self.heads]
+
+    def of_run(self, run: int) -> RunParameters:
+        """Those of one run: the same leaves."""
+        return RunParameters(self.adapters[run : run + 1], self.heads[run : run + 1])
 
     def named(self) -> Iterator[tuple[str, Tensor]]:
         """Every leaf vector under a unique name: `adapter-0`, `adapter-1`, ..., `head-0`, ..."""

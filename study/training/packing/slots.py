@@ -1,4 +1,4 @@
-"""Where each trained tensor of an adapted model lives: in which module, and in which columns of a run's vector."""
+"""Where each trained tensor of an adapted model lives: in a module, and in columns of a run's vector."""
 
 from __future__ import annotations
 
