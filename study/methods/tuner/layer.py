@@ -181,13 +181,19 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters.clear()
 
     @torch.no_grad()
-    def dense_blocks(self, side: str, adapter: str = "default") -> Tensor:
+    def dense_blocks(
+        self, side: str, adapter: str = "default", parameters: Parameters | None = None
+    ) -> Tensor:
         """The diagonal blocks of one side's transformation, (n, b, b), in float64.
 
         Column j of every block at once is the image of the vector that has a one at place j of each
         block, so the blocks come out of `pre` and `post` themselves.
+
+        Args:
+            parameters: those to use in the place of the adapter's of the same names.
         """
-        p = {name: value.double() for name, value in self.parameters_of(adapter).items()}
+        chosen = self.parameters_of(adapter) | dict(parameters or {})
+        p = {name: value.double() for name, value in chosen.items()}
         width = self.in_features if side == "in" else self.out_features
         blocks = self.configs[adapter].blocks
         b = width // blocks

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
 from study.methods.multiplicative import MultiplicativeLayer
-from study.training.packing.functional import ModuleFunction, Tensors, map_runs
+from study.training.packing.functional import Tensors, map_runs
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,12 @@ class AdaptedLayer:
     @torch.no_grad()
     def dense_blocks(self, side: str, tensors: Tensors) -> Tensor:
         """One side's diagonal blocks of every run, (runs, n, b, b), in float64."""
-
-        def blocks(layer: MultiplicativeLayer) -> Tensor:
-            return layer.dense_blocks(side)
-
-        function = ModuleFunction(self.module, blocks)
-        blocks_of_runs = []
-        for run in range(len(next(iter(tensors.values())))):
-            of_the_run = {f"module.{name}": value[run] for name, value in tensors.items()}
-            blocks_of_runs.append(functional_call(function, of_the_run, ()))
-        return torch.stack(blocks_of_runs)
+        layer = self.module
+        assert isinstance(layer, MultiplicativeLayer)
+        by_name = {name.removesuffix(".default"): value.unbind() for name, value in tensors.items()}
+        runs = range(len(next(iter(by_name.values()))))
+        of_runs = [{name: values[run] for name, values in by_name.items()} for run in runs]
+        return torch.stack([layer.dense_blocks(side, parameters=of_the_run) for of_the_run in of_runs])
 
 
 def _in_double(value: Any) -> Any:

@@ -60,6 +60,7 @@ class PackedModel:
         self.device = next(self.base.parameters()).device
         self._injection, self._constants = injection, constants
         self._owners = find_owners(self.base)
+        self._packed_modules = {name: PackedModule(o, self.runs) for name, o in self._owners.items()}
         parents = [name.rpartition(".") for name in self._owners]
         self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
 
@@ -71,7 +72,7 @@ class PackedModel:
         """
         tensors = self.tensors(flat)
         if self.by_layers:
-            modules = [PackedModule(owner, tensors[n], self.runs) for n, owner in self._owners.items()]
+            modules = [module.with_tensors(tensors[name]) for name, module in self._packed_modules.items()]
             with Seated(self._seats, modules):
                 return function(self.base, batch)
         stacked = {

@@ -9,27 +9,35 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from study.training.packing.functional import Tensors, map_runs
+from study.training.packing.functional import Tensors, call_one_run, map_runs
 
 
 class PackedModule(nn.Module):
     """One adapted module for all runs at once: input (runs * batch, ...), output the same.
 
-    Args:
-        tensors: (runs, ...) each, by their names in the adapted module.
+    Attributes:
+        tensors: the runs', (runs, ...) each, by their names in the adapted module.
     """
 
-    def __init__(self, adapted: nn.Module, tensors: Tensors, runs: int) -> None:
+    def __init__(self, adapted: nn.Module, runs: int, tensors: Tensors | None = None) -> None:
         super().__init__()
         self.adapted = adapted
-        self.tensors = tensors
         self.runs = runs
+        self.tensors = tensors or {}
+
+    def with_tensors(self, tensors: Tensors) -> PackedModule:
+        """The same with other tensors. A shallow copy: to make a module takes 30 times as long."""
+        module = object.__new__(PackedModule)
+        module.__dict__ = vars(self) | {"tensors": tensors}
+        return module
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if args or kwargs:
             raise TypeError("a packed module takes one tensor")
         if x.shape[0] % self.runs:
             raise ValueError(f"the leading axis, {x.shape[0]}, is not runs ({self.runs}) * batch")
+        if self.runs == 1:
+            return call_one_run(self.adapted, self.tensors, x)
         return map_runs(self.adapted, self.tensors, x.unflatten(0, (self.runs, -1))).flatten(0, 1)
 
 
@@ -48,10 +56,10 @@ class Seated:
 
     def __init__(self, seats: Sequence[Seat], modules: Sequence[nn.Module]) -> None:
         self.seats, self.modules = seats, modules
-        self._left: list[tuple[list[nn.Module], Token[Seated | None]]] = []
+        self._left: list[tuple[list[nn.Module | None], Token[Seated | None]]] = []
 
     def __enter__(self) -> None:
-        before = [getattr(parent, name) for parent, name in self.seats]
+        before = [parent._modules[name] for parent, name in self.seats]
         self._left.append((before, _seated.set(self)))
         self._seat(self.modules)
 
@@ -60,9 +68,9 @@ class Seated:
         _seated.reset(token)
         self._seat(before)
 
-    def _seat(self, modules: Sequence[nn.Module]) -> None:
+    def _seat(self, modules: Sequence[nn.Module | None]) -> None:
         for (parent, name), module in zip(self.seats, modules, strict=True):
-            setattr(parent, name, module)
+            parent._modules[name] = module
 
 
 def checkpoint_contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
