@@ -94,17 +94,18 @@ def test_outside_a_call_the_model_is_pefts_and_an_error_leaves_nothing_behind() 
     model = task.model()
     packed, parameters = pack(model, config_of("ether", task), SEEDS)
     modules = list(model.named_modules())
-    inside = []
+    seen: list[list[str]] = []
 
     def forward(model: nn.Module, batch: Batch) -> Tensor:
-        inside.append([name for name, module in model.named_modules() if module not in dict(modules).values()])
-        if len(inside) > 1:
+        others = [name for name, module in model.named_modules() if module not in dict(modules).values()]
+        seen.append(others)
+        if len(seen) > 1:
             raise RuntimeError("on purpose")
         return task.forward(model, batch)
 
     batch = batch_of(task, packed)
     expected = packed(parameters.stack(), forward, batch)
-    assert inside[0] == list(packed.adapted_layers()) and len(inside[0]) == 4
+    assert seen[0] == list(packed.adapted_layers()) and len(seen[0]) == 4
     with pytest.raises(RuntimeError, match="on purpose"):
         packed(parameters.stack(), forward, batch)
     assert list(model.named_modules()) == modules
@@ -126,19 +127,19 @@ def test_calls_within_a_call() -> None:
     packed.close()
 
 
-@pytest.mark.parametrize("options", [
-    ("ether", {}), ("ether_plus", {"renormalise": True}), ("oft", {}), ("naive", {}), ("lora", {}), ("vera", {}),
-    ("lora", {"use_dora": True}), ("lora", {"init_lora_weights": "pissa"}), ("tinylora", {}), ("boft", {}),
+@pytest.mark.parametrize("method,options", [
+    ("ether", {}), ("ether_plus", {"renormalise": True}), ("oft", {}), ("naive", {}), ("lora", {}),
+    ("lora", {"use_dora": True}), ("lora", {"init_lora_weights": "pissa"}), ("tinylora", {}), ("vera", {}),
+    ("boft", {"boft_block_size": 4}),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore")
-def test_a_saved_adapter_is_its_runs_own(options: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_saved_adapter_is_its_runs_own(method: str, options: dict[str, Any], tmp_path: Path) -> None:
     """`PeftModel.from_pretrained` gives the run's outputs, head and all; saving changes nothing."""
     task = Words("bert", **NO_DROPOUT)
     base = task.model().eval()
-    config = methods.config(options[0], dict(options[1]), task.settings.target_modules, ["classifier"])
-    if "boft" in options[0]:
-        config.boft_block_size = 4
-    packed, parameters = pack(copy.deepcopy(base), config, SEEDS)
+    model = copy.deepcopy(base)
+    config = methods.config(method, dict(options), task.settings.target_modules, ["classifier"])
+    packed, parameters = pack(model, config, SEEDS)
     batch = batch_of(task, packed)
     flat = moved(parameters, 0.02).stack().detach()
     expected = packed(flat, task.forward, batch).unflatten(0, (len(SEEDS), -1))
@@ -146,6 +147,8 @@ def test_a_saved_adapter_is_its_runs_own(options: tuple[str, dict[str, Any]], tm
         save_adapter(packed, parameters, run, tmp_path / str(run))
     assert torch.equal(packed(flat, task.forward, batch).unflatten(0, (len(SEEDS), -1)), expected)
     packed.close()
+    before, after = base.state_dict(), model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     for run, seed in enumerate(SEEDS):
         files = {path.name for path in (tmp_path / str(run)).iterdir()}
         assert files == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
