@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from study.training.packing.functional import Tensors, call_one_run, map_runs
+from study.training.packing.functional import Tensors, map_runs
 
 
 class PackedModule(nn.Module):
@@ -36,8 +36,6 @@ class PackedModule(nn.Module):
             raise TypeError("a packed module takes one tensor")
         if x.shape[0] % self.runs:
             raise ValueError(f"the leading axis, {x.shape[0]}, is not runs ({self.runs}) * batch")
-        if self.runs == 1:
-            return call_one_run(self.adapted, self.tensors, x)
         return map_runs(self.adapted, self.tensors, x.unflatten(0, (self.runs, -1))).flatten(0, 1)
 
 
