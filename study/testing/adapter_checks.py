@@ -93,7 +93,7 @@ def packing(name: str, options: Options) -> str:
     task: Any = SimpleNamespace(
         settings=SimpleNamespace(precision="float32", accumulate=1),
         batch=lambda seed, step: {"x": trial.x, "y": normal(5, 24, seed=4).float()},
-        join=lambda batches: {name: torch.cat([b[name] for b in batches]) for name in batches[0]},
+        collate=lambda batches: {name: torch.cat([b[name] for b in batches]) for name in batches[0]},
         forward=lambda model, batch: model(batch["x"]),
         losses=lambda outputs, batch: (outputs - batch["y"]).square().mean(1),
     )
