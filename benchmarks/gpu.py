@@ -44,11 +44,10 @@ from benchmarks.command import command_parser
 from benchmarks.random_tokens import TINY, TINY_TOKENS, RandomTokens, build
 from study import methods
 from study.errors import UsageError
-from study.planning.profile import Footprint
 from study.storage.provenance import provenance
 from study.tasks import Task
 from study.training.memory import Peak, estimate
-from study.training.passes import autocast, fold
+from study.training.passes import autocast, stack_runs
 from study.training.probe import WARM_STEPS, is_out_of_memory
 from study.training.train import Hyperparameters, Training
 
@@ -81,7 +80,7 @@ METHODS = list(dict.fromkeys(case.method for case in CASES[1:]))
 
 
 @contextlib.contextmanager
-def stepping(task: Task, model: Any, case: Case, size: int) -> Iterator[Callable[[], None]]:
+def stepping(task: Task, model: Any, case: Case, size: int) -> Iterator[Callable[[], object]]:
     """One training step of a fresh pack; of the frozen model, forward and backward on as many rows.
 
     Gradients of the frozen model reach its embeddings; those of adapters on q and v go nearly as far.
@@ -95,7 +94,7 @@ def stepping(task: Task, model: Any, case: Case, size: int) -> Iterator[Callable
         return
 
     def step() -> None:
-        batch = fold(task, [task.batch(seed, 0) for seed in range(size)], model.device)
+        batch = stack_runs(task, [task.batch(seed, 0) for seed in range(size)], model.device)
         with autocast(task.settings, model.device):
             outputs = task.forward(model, batch)
         task.losses(outputs, batch).sum().backward()
@@ -145,14 +144,11 @@ def measure_all(
         frozen: dict[int, float] = {}
         for case in [case for case in CASES if case.method in (FROZEN, *chosen.methods)]:
             shapes = build(task, torch.device("meta"))
-            footprint = None
-            if case.method != FROZEN:
-                counted = estimate(task, shapes, case.config())
-                footprint = Footprint(num_params=counted.pop("numbers"), **counted)  # type: ignore[arg-type]
+            needs = estimate(task, shapes, case.config()) if case.method != FROZEN else None
             for size in sorted(set(chosen.packs)):
                 row: dict[str, Any] = {"case": case.label, "method": case.method, "length": length}
                 row |= {"batch_size": batch_size, "pack_size": size, "note": ""}
-                row["estimate_mb"] = footprint.pack_mb(size) if footprint else math.nan
+                row["estimate_mb"] = needs.pack_mb(size) if needs else math.nan
                 try:
                     model = model or build(task, device)
                     row |= measure(task, model, case, size, chosen.steps)

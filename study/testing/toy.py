@@ -1,4 +1,4 @@
-"""A method under test: two small linear layers, 24 -> 48 -> 24, adapted, moved, and looked at."""
+"""A method under test: two small linear layers, 24 -> 48 -> 24, adapted and moved."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from study import methods
 from study.errors import first_line
 from study.methods.multiplicative import MultiplicativeLayer
+from study.testing.checks import need
 
 Options = dict[str, Any]
 
@@ -22,10 +23,6 @@ LAYERS = ["first", "second"]
 MISFIT = 23
 MOVE = 0.3
 """Checks move the parameters off their initialisation by normal noise of this size."""
-
-
-class Broken(AssertionError):
-    """What is wrong and what to fix, in one line."""
 
 
 @contextmanager
@@ -92,8 +89,8 @@ class Trial:
     @torch.no_grad()
     def move(self, seed: int = 2) -> None:
         """Moves all trained parameters, and puts them where `project` wants them."""
-        for place, parameter in enumerate(self.trained.values()):
-            parameter.add_(MOVE * normal(*parameter.shape, seed=100 * seed + place).to(parameter.dtype))
+        for index, parameter in enumerate(self.trained.values()):
+            parameter.add_(MOVE * normal(*parameter.shape, seed=100 * seed + index).to(parameter.dtype))
         for layer in self.layers.values():
             if self.exact and layer.projects(adapter := self.model.active_adapter):
                 for name, value in layer.parameters_of(adapter).items():
@@ -104,12 +101,8 @@ class Trial:
         need(torch.equal(a, b) if self.exact else far(a, b) < self.close, f"{what}, by {far(a, b):.2g}", fix)
 
 
-def need(holds: bool, what: str, fix: str) -> None:
-    if not holds:
-        raise Broken(f"{what}: {fix}")
-
-
-def said(error: Exception) -> str:
+def named(error: Exception) -> str:
+    """`KeyError: 'x'`"""
     return f"{type(error).__name__}: {first_line(error)}"
 
 
@@ -132,5 +125,5 @@ def effective(layer: Any) -> tuple[Tensor, Tensor]:
 
 def derivatives(loss: Tensor, of: Sequence[Tensor]) -> list[Tensor]:
     """Zeros where there is none."""
-    found = torch.autograd.grad(loss, of, allow_unused=True) if loss.requires_grad else [None] * len(of)
-    return [torch.zeros_like(t) if d is None else d for d, t in zip(found, of, strict=True)]
+    grads = torch.autograd.grad(loss, of, allow_unused=True) if loss.requires_grad else [None] * len(of)
+    return [torch.zeros_like(t) if grad is None else grad for grad, t in zip(grads, of, strict=True)]

@@ -6,14 +6,13 @@ Neurons are the rows of torch's (f, d) weight, the columns of the paper's W.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from study.training.packed_module import PackedModule
-from study.training.packing import Pack
+from study.storage.rows import LayerRow
+from study.training.packing import AdaptedLayer, PackedModel, Tensors
 
 CLOSE = 1e-3
 """Squared distance below which |a - b|^2 = 2 - 2 a.b has lost digits and is computed anew."""
@@ -88,46 +87,60 @@ NUMBERS_AT_ONCE = 2**27
 
 
 class Geometry:
-    """Distances and hyperspherical energy of a pack's layers; the base weights' own is kept."""
+    """Distances and hyperspherical energy of a pack's layers; the base weights' energy is computed once."""
 
-    def __init__(self, pack: Pack) -> None:
-        self.pack = pack
-        self.base_energy: dict[str, float] = {}
-
-    def _weights(self, layer: PackedModule) -> Iterator[tuple[Tensor, Tensor]]:
-        """W and W' of one run after the other: (f, d) each."""
-        size = sum(p.numel() for p in layer.inner.get_base_layer().parameters())  # type: ignore[operator]
-        at_once = max(1, NUMBERS_AT_ONCE // size)
-        for start in range(0, self.pack.runs, at_once):
-            weight, transformed = layer.effective_weights(slice(start, start + at_once))
-            for own in transformed:
-                yield weight, own
+    def __init__(self, packed: PackedModel) -> None:
+        self.packed = packed
+        self._layers = packed.adapted_layers()
+        self._base_energy: dict[str, float] = {}
 
     @torch.no_grad()
-    def measure(self) -> list[list[dict[str, Any]]]:
-        """Per run, the rows of the `layers` table (without run_id) for the parameters bound now."""
-        rows: list[list[dict[str, Any]]] = [[] for _ in range(self.pack.runs)]
-        for name, layer in self.pack.adapted_layers().items():
-            sides = {side: distance_to_identity(layer.dense_blocks(side)) for side in layer.sides()}
-            for run, (weight, own) in enumerate(self._weights(layer)):
-                if name not in self.base_energy:
-                    self.base_energy[name] = hyperspherical_energy(weight)[0]
-                distance = frobenius(own - weight)
-                energy, duplicates = hyperspherical_energy(own)
-                shared = {
-                    "layer": name,
-                    "weight_distance": distance.item(),
-                    "relative_distance": (distance / frobenius(weight)).item(),
-                    "he": energy,
-                    "he_change": energy - self.base_energy[name],
-                    "duplicates": duplicates,
-                }
-                for side, values in (sides or {"weight": torch.full((self.pack.runs,), torch.nan)}).items():
-                    rows[run].append({"side": side, "transform_distance": values[run].item(), **shared})
+    def measure(self, flat: Tensor) -> list[list[LayerRow]]:
+        """Every run's rows of the `layers` table.
+
+        Args:
+            flat: the runs' parameters, (runs, num_params).
+        """
+        rows: list[list[LayerRow]] = [[] for _ in range(self.packed.runs)]
+        tensors = self.packed.tensors(flat)
+        for name, layer in self._layers.items():
+            sides = {
+                side: distance_to_identity(layer.dense_blocks(side, tensors[name])) for side in layer.sides()
+            } or {"weight": torch.full((self.packed.runs,), torch.nan)}
+            for run, (weight, transformed) in enumerate(_weights(layer, tensors[name])):
+                if name not in self._base_energy:
+                    self._base_energy[name] = hyperspherical_energy(weight)[0]
+                distance = frobenius(transformed - weight)
+                relative_distance = (distance / frobenius(weight)).item()
+                energy, duplicates = hyperspherical_energy(transformed)
+                rows[run] += [
+                    LayerRow(
+                        layer=name,
+                        side=side,
+                        transform_distance=distances[run].item(),
+                        weight_distance=distance.item(),
+                        relative_distance=relative_distance,
+                        he=energy,
+                        he_change=energy - self._base_energy[name],
+                        duplicates=duplicates,
+                    )
+                    for side, distances in sides.items()
+                ]
         return rows
 
 
-def averages(layers: list[dict[str, Any]]) -> dict[str, float]:
+def _weights(layer: AdaptedLayer, tensors: Tensors) -> Iterator[tuple[Tensor, Tensor]]:
+    """W and W' of one run after the other: (f, d) each."""
+    runs = len(next(iter(tensors.values())))
+    at_once = max(1, NUMBERS_AT_ONCE // layer.num_weights)
+    for start in range(0, runs, at_once):
+        of_runs = {name: value[start : start + at_once] for name, value in tensors.items()}
+        weight, of_each_run = layer.effective_weights(of_runs)
+        for transformed in of_each_run:
+            yield weight, transformed
+
+
+def averages(layers: Sequence[LayerRow]) -> dict[str, float]:
     """One run's geometry: the mean over layers (and sides) of each figure."""
     names = ("transform_distance", "weight_distance", "he_change")
-    return {n: sum(row[n] for row in layers) / len(layers) if layers else math.nan for n in names}
+    return {n: sum(getattr(row, n) for row in layers) / len(layers) if layers else math.nan for n in names}

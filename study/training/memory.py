@@ -1,7 +1,7 @@
 """What a pack needs on its device, counted: on real tensors, or on the meta device from shapes alone.
 
 Every storage that an operation makes is counted until it is freed, so what is only passing counts as well.
-A GPU's context, its libraries' workspaces and fragmentation are not in it: `study.planning.runs.RESERVED_MB`.
+A GPU's context, its libraries' workspaces and fragmentation are not in it: planning reserves room for those.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from study.planning.profile import Footprint
 from study.tasks import Task
-from study.training.packing import Pack
-from study.training.passes import autocast, backward, fold
+from study.training.packing import PackedModel, RunParameters, pack
+from study.training.passes import autocast, forward_backward, stack_runs
 
 SIZES = (2, 4)
 """Packs from which the share of one run is taken; one run alone is not mapped and so another case."""
@@ -38,7 +39,7 @@ class Peak(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
-            return 0  # models ask whether a mask masks anything: say that it does, the dearer answer
+            return 0  # models ask whether a mask masks anything: say that it does, the more expensive answer
         given = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if _has_storage(t)}
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
@@ -64,48 +65,50 @@ def _has_storage(value: Any) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided
 
 
-def peak_mb(task: Task, model: nn.Module, config: PeftConfig, runs: int, whole: bool) -> float:
+def peak_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
     """Most MB (2^20 bytes) that a training step and a batch of evaluation take beside model and optimizer."""
-    pack = Pack(model, config, list(range(runs)), whole)
+    model, runs = packed.base, packed.runs
     was_training = model.training
     try:
         with Peak() as step:
             model.train()
-            backward(task, pack, [task.batch(0, 0)] * runs)
+            forward_backward(task, packed, parameters, [task.batch(0, 0)] * runs)
         with torch.no_grad(), Peak() as evaluation:
             model.eval()
-            pack.bind()
-            batch = fold(task, [next(task.batches("valid"))] * runs, pack.device)
-            with autocast(task.settings, pack.device):
-                outputs = pack.forward(task.forward, batch)
+            batch = stack_runs(task, [next(task.batches("valid"))] * runs, packed.device)
+            with autocast(task.settings, packed.device):
+                outputs = packed(parameters.stack(), task.forward, batch)
             task.losses(outputs, batch)
             task.predictions(outputs, batch)
     finally:
         model.train(was_training)
-        pack.close()
     return max(step.highest, evaluation.highest) / 2**20
 
 
-def footprint(task: Task, model: nn.Module, config: PeftConfig, whole: bool | None) -> dict[str, float]:
-    """What `study.planning.runs.pack_mb` makes the memory of a pack of any size of.
+def footprint(task: Task, model: nn.Module, config: PeftConfig, whole_model: bool | None) -> Footprint:
+    """What a pack of any size needs, from packs of `SIZES`.
 
     Args:
         model: the base model, on any device, the meta device too.
-        whole: how runs are mapped; None if they train one by one.
-
-    Returns:
-        weights_mb: the base model's; fixed_mb, run_mb: of a step, whatever the pack and per run.
+        whole_model: how runs are mapped; None if they train one by one.
     """
-    weights = sum(t.numel() * t.element_size() for t in {*model.parameters(), *model.buffers()}) / 2**20
-    if whole is None:
-        return {"weights_mb": weights, "fixed_mb": 0.0, "run_mb": peak_mb(task, model, config, 1, False)}
-    few, more = (peak_mb(task, model, config, size, whole) for size in SIZES)
-    run = (more - few) / (SIZES[1] - SIZES[0])
-    return {"weights_mb": weights, "fixed_mb": max(0.0, few - SIZES[0] * run), "run_mb": run}
+    weights_mb = sum(t.numel() * t.element_size() for t in {*model.parameters(), *model.buffers()}) / 2**20
+    peaks = []
+    for size in SIZES if whole_model is not None else (1,):
+        packed, parameters = pack(model, config, list(range(size)), bool(whole_model))
+        try:
+            peaks.append(peak_mb(task, packed, parameters))
+        finally:
+            packed.close()
+    run_mb, fixed_mb = peaks[-1], 0.0
+    if whole_model is not None:
+        run_mb = (peaks[1] - peaks[0]) / (SIZES[1] - SIZES[0])
+        fixed_mb = max(0.0, peaks[0] - SIZES[0] * run_mb)
+    return Footprint(packed.parameter_count, packed.num_params, weights_mb, fixed_mb, run_mb)
 
 
-def estimate(task: Task, model: nn.Module, config: PeftConfig) -> dict[str, float]:
-    """The memory's part of a `study.training.probe.Profile`, with the trained numbers, from shapes alone.
+def estimate(task: Task, model: nn.Module, config: PeftConfig) -> Footprint:
+    """The footprint from shapes alone, in the first way in which runs can be mapped.
 
     Args:
         model: the base model on the meta device.
@@ -113,14 +116,9 @@ def estimate(task: Task, model: nn.Module, config: PeftConfig) -> dict[str, floa
     Raises:
         UsageError, ValueError, TypeError: from the method, if it does not fit the model.
     """
-    pack = Pack(model, config, [0])
-    numbers = sum(rows[0].numel() for rows in (pack.adapters, pack.heads) if rows)
-    counts = {"parameters": pack.parameters, "numbers": numbers}
-    pack.close()
-    for whole in (False, True, None):
+    for whole_model in (False, True):
         try:
-            return footprint(task, model, config, whole) | counts
-        except Exception:  # runs cannot be mapped in this way
-            if whole is None:
-                raise
-    raise AssertionError
+            return footprint(task, model, config, whole_model)
+        except Exception:  # runs cannot be mapped in this way, or the method does not fit
+            continue
+    return footprint(task, model, config, None)

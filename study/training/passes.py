@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from study.errors import UsageError, first_line
 from study.settings import TaskSettings
 from study.tasks import Batch, Task
-from study.training.packing import Pack
+from study.training.packing import PackedModel, RunParameters, checkpoint_contexts
 
 
 def base_model(task: Task, device: torch.device) -> nn.Module:
@@ -30,14 +30,15 @@ def base_model(task: Task, device: torch.device) -> nn.Module:
             weight.data = weight.data.to(torch.bfloat16)
     if task.settings.gradient_checkpointing:
         try:
-            model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            how = {"use_reentrant": False, "context_fn": checkpoint_contexts}
+            model.activation_checkpointing_enable(how)  # type: ignore[operator]
             model.disable_input_require_grads()  # type: ignore[operator]
         except (AttributeError, ValueError) as error:
             raise UsageError(f"task.gradient_checkpointing=true: {first_line(error)}") from None
     return model
 
 
-def fold(task: Task, batches: Sequence[Batch], device: torch.device) -> Batch:
+def stack_runs(task: Task, batches: Sequence[Batch], device: torch.device) -> Batch:
     """One batch per run, (batch, ...) each, as one batch with the runs leading: (runs * batch, ...)."""
     return {name: value.to(device) for name, value in task.collate(batches).items()}
 
@@ -51,44 +52,72 @@ def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextMan
 
 
 @torch.no_grad()
-def evaluate(
-    task: Task, model: nn.Module, split: str, pack: Pack | None = None
-) -> tuple[list[float], list[float]]:
-    """Primary metric and mean loss on a whole split, of every run that is bound, or of the model alone."""
-    runs = pack.runs if pack else 1
+def evaluate(task: Task, model: nn.Module, split: str) -> tuple[list[float], list[float]]:
+    """Primary metric and mean loss of a model on all of a split, as of one run: a list of one each."""
     device = next(model.parameters()).device
+    return _evaluate(task, model, split, 1, device, lambda batch: task.forward(model, batch))
+
+
+@torch.no_grad()
+def evaluate_runs(
+    task: Task, packed: PackedModel, flat: Tensor, split: str
+) -> tuple[list[float], list[float]]:
+    """Primary metric and mean loss on all of a split, of every run.
+
+    Args:
+        flat: the runs' parameters, (runs, num_params).
+    """
+
+    def forward(batch: Batch) -> Tensor:
+        return packed(flat, task.forward, batch)
+
+    return _evaluate(task, packed.base, split, packed.runs, packed.device, forward)
+
+
+def _evaluate(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    runs: int,
+    device: torch.device,
+    forward: Callable[[Batch], Tensor],
+) -> tuple[list[float], list[float]]:
+    """Every run on the same batches, with `model`, that `forward` uses, in evaluation mode."""
     was_training = model.training
     model.eval()
     predictions, losses, references = [], [], []
     for batch in task.batches(split):
-        folded = fold(task, [batch] * runs, device)
+        stacked = stack_runs(task, [batch] * runs, device)
         with autocast(task.settings, device):
-            outputs = pack.forward(task.forward, folded) if pack else task.forward(model, folded)
-        losses.append(task.losses(outputs, folded).double().unflatten(0, (runs, -1)).cpu())
-        predictions.append(task.predictions(outputs, folded).unflatten(0, (runs, -1)).cpu())
+            outputs = forward(stacked)
+        losses.append(task.losses(outputs, stacked).double().unflatten(0, (runs, -1)).cpu())
+        predictions.append(task.predictions(outputs, stacked).unflatten(0, (runs, -1)).cpu())
         references.append(batch)
     model.train(was_training)
-    predicted, whole = torch.cat(predictions, 1), task.collate(references)
-    scores = [task.metrics(predicted[run], whole)[task.metric] for run in range(runs)]
+    predicted, reference = torch.cat(predictions, 1), task.collate(references)
+    scores = [task.metrics(predicted[run], reference)[task.metric] for run in range(runs)]
     return scores, torch.cat(losses, 1).mean(1).tolist()
 
 
-def backward(task: Task, pack: Pack, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """One forward and backward of the runs as they are, each on its own batch, in `task.accumulate` parts.
+def forward_backward(
+    task: Task, packed: PackedModel, parameters: RunParameters, batches: Sequence[Batch]
+) -> tuple[Tensor, Tensor]:
+    """One forward and backward of the runs, each on its own batch, in `task.accumulate` parts.
 
     Returns:
-        Each run's mean loss, (runs,), and gradient, (runs, trained numbers); the leaves have theirs too.
+        Each run's mean loss, (runs,), and gradient, (runs, num_params); the leaves have theirs too.
     """
-    rows = len(next(iter(batches[0].values())))
-    total_loss, total_grad = torch.zeros(pack.runs, device=pack.device), torch.zeros((), device=pack.device)
-    for part in range(task.settings.accumulate):
-        own = [{k: v.tensor_split(task.settings.accumulate)[part] for k, v in b.items()} for b in batches]
-        batch = fold(task, own, pack.device)
-        flat = pack.bind()
+    rows, parts = len(next(iter(batches[0].values()))), task.settings.accumulate
+    total_loss = torch.zeros(packed.runs, device=packed.device)
+    total_grad = torch.zeros((), device=packed.device)
+    for part in range(parts):
+        batch_parts = [{k: v.tensor_split(parts)[part] for k, v in batch.items()} for batch in batches]
+        batch = stack_runs(task, batch_parts, packed.device)
+        flat = parameters.stack()
         flat.retain_grad()
-        with autocast(task.settings, pack.device):
-            outputs = pack.forward(task.forward, batch)
-        losses = task.losses(outputs, batch).unflatten(0, (pack.runs, -1)).sum(1) / rows
+        with autocast(task.settings, packed.device):
+            outputs = packed(flat, task.forward, batch)
+        losses = task.losses(outputs, batch).unflatten(0, (packed.runs, -1)).sum(1) / rows
         losses.sum().backward()
         assert flat.grad is not None
         total_loss, total_grad = total_loss + losses.detach(), total_grad + flat.grad

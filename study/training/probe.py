@@ -5,10 +5,9 @@ The answers are kept per machine, so that the same command plans the same packs 
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from peft import PeftConfig
@@ -16,11 +15,11 @@ from torch import Tensor, nn
 
 from study.errors import first_line
 from study.planning.costs import sizes_that_fit
-from study.planning.profile import Footprint
+from study.planning.profile import Profile
 from study.tasks import Task
 from study.training.memory import footprint
-from study.training.packing import Pack
-from study.training.passes import backward
+from study.training.packing import PackedModel, RunParameters, pack
+from study.training.passes import forward_backward
 from study.training.train import Hyperparameters, Training
 
 WARM_STEPS, TIMED_STEPS = 2, 6
@@ -37,38 +36,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-@dataclass
-class Profile:
-    """Answers for one method, with its options, on one task.
-
-    Attributes:
-        unpackable: why runs cannot train together, empty if they can.
-        whole: how they are mapped, see `study.training.packing`.
-        pack_size: runs to train together.
-        step_seconds: seconds per run and training step, by pack size (as text, for JSON).
-        measure_seconds: seconds per run and evaluation, of a run alone.
-        parameters: trained numbers of one run.
-        numbers: what one run's adapter (and head) stores.
-        saved_mb: what a step of one run holds in memory for its backward pass, in MB (2^20 bytes).
-        weights_mb, fixed_mb, run_mb: what a pack needs on its device, see `study.training.memory`.
-    """
-
-    unpackable: str
-    whole: bool
-    pack_size: int
-    step_seconds: dict[str, float]
-    measure_seconds: float
-    parameters: int
-    numbers: int
-    saved_mb: float
-    weights_mb: float
-    fixed_mb: float
-    run_mb: float
-
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
 def pack_sizes(runs: int) -> list[int]:
     """Sizes worth trying: those that cut `runs` into equal packs, about 1.6 times apart."""
     sizes = [1]
@@ -79,41 +46,27 @@ def pack_sizes(runs: int) -> list[int]:
     return sorted(set(sizes))
 
 
-def _gradients(task: Task, pack: Pack, rows: list[Tensor]) -> Tensor:
-    """Gradients, (runs, numbers), of one training batch at the parameters `rows`."""
-    for row, value in zip([*pack.adapters, *pack.heads], rows, strict=True):
-        row.data = value
-    return backward(task, pack, [task.batch(0, 0)] * pack.runs)[1]
-
-
-def why_unpackable(task: Task, model: nn.Module, config: PeftConfig, whole: bool = False) -> str:
+def why_unpackable(task: Task, model: nn.Module, config: PeftConfig, whole_model: bool = False) -> str:
     """Empty if two runs trained together get the gradients they get alone; else the reason.
 
     The runs have different seeds and are moved off their (often zero) initialisation first.
 
     Args:
-        whole: how the runs are mapped, see `study.training.packing`.
+        whole_model: how the runs are mapped, see `study.training.packing.packed_model`.
     """
     seeds = [0, 1]
+    batches = [task.batch(0, 0)] * len(seeds)
     was_training = model.training
     model.eval()  # dropout would make any two passes differ
     try:
-        pack = Pack(model, config, seeds, whole)
-        try:
-            generator = torch.Generator().manual_seed(0)
-            rows = [
-                row.detach() + 0.02 * torch.randn(row.shape, generator=generator).to(row.device)
-                for row in (*pack.adapters, *pack.heads)
-            ]
-            together = _gradients(task, pack, rows)
-        finally:
-            pack.close()
+        packed, initial = pack(model, config, seeds, whole_model)
+        with contextlib.closing(packed):
+            parameters = _moved(initial)
+            together = forward_backward(task, packed, parameters, batches)[1]
         for run, seed in enumerate(seeds):
-            pack = Pack(model, config, [seed])
-            try:
-                alone = _gradients(task, pack, rows[run :: len(seeds)])[0]
-            finally:
-                pack.close()
+            packed, _ = pack(model, config, [seed])
+            with contextlib.closing(packed):
+                alone = forward_backward(task, packed, parameters.of_run(run), batches[:1])[1][0]
             error = (alone - together[run]).norm() / alone.norm()
             if not error < (1e-3 if task.settings.precision == "float32" else 5e-2):
                 return f"gradients trained together differ from those alone by {error:.1g}"
@@ -124,31 +77,43 @@ def why_unpackable(task: Task, model: nn.Module, config: PeftConfig, whole: bool
     return ""
 
 
+def _moved(parameters: RunParameters) -> RunParameters:
+    """Other parameters, off these by a little noise."""
+    generator = torch.Generator().manual_seed(0)
+
+    def moved(vector: Tensor) -> Tensor:
+        noise = torch.randn(vector.shape, generator=generator).to(vector.device)
+        return (vector.detach() + 0.02 * noise).requires_grad_()
+
+    return RunParameters([moved(v) for v in parameters.adapters], [moved(v) for v in parameters.heads])
+
+
 def mapping(task: Task, model: nn.Module, config: PeftConfig) -> tuple[bool | None, str]:
-    """How runs can train together: whole or not (see `packing`), or None and the reason why not."""
+    """How runs can train together: whether over the whole model (see `study.training.packing.packed_model`),
+    or None and the reason why not."""
     by_layers = why_unpackable(task, model, config)
     if not by_layers:
         return False, ""
     if task.settings.gradient_checkpointing:  # which computes again in backward, where no map is
         return None, f"{by_layers}; and the whole model cannot be mapped with task.gradient_checkpointing"
-    return (None, by_layers) if why_unpackable(task, model, config, whole=True) else (True, "")
+    return (None, by_layers) if why_unpackable(task, model, config, whole_model=True) else (True, "")
 
 
-def _saved_mb(task: Task, pack: Pack) -> float:
-    """Size of the tensors that autograd keeps from forward to backward, the model's own left out."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in pack.base.parameters()}
+def _activation_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
+    """Size of the tensors that autograd keeps from forward to backward, the model's left out."""
+    of_model = {parameter.untyped_storage().data_ptr() for parameter in packed.base.parameters()}
     storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         if tensor.layout != torch.strided:
             return tensor  # sparse: has no storage to look at
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in of_model:
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        backward(task, pack, [task.batch(0, 0)] * pack.runs)
+        forward_backward(task, packed, parameters, [task.batch(0, 0)] * packed.runs)
     return sum(storages.values()) / 2**20
 
 
@@ -171,49 +136,50 @@ def profile(
         UsageError, ValueError, TypeError: from the method, if it does not fit the model.
         UsageError: if the pack size that was asked for, or one run, does not fit in the memory.
     """
-    alone = Training(task, model, config, [Hyperparameters(lr=1e-3, seed=0)])
-    parameters = alone.pack.parameters
+    alone = Training(task, model, config, [Hyperparameters(1e-3, 0, task.settings)])
     start = time.perf_counter()
     alone.measure()
     measure_seconds = time.perf_counter() - start
-    numbers = sum(rows[0].numel() for rows in (alone.pack.adapters, alone.pack.heads) if rows)
-    saved_mb = _saved_mb(task, alone.pack)
+    activation_mb = _activation_mb(task, alone.packed, alone.parameters)
     alone.close()
-    whole, reason = mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
-    needs = footprint(task, model, config, whole)
-    sizes = [1] if whole is None else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
-    sizes = sizes_that_fit(sizes, Footprint(parameters, numbers, **needs), memory_gb)
+    whole_model, reason = mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
+    needs = footprint(task, model, config, whole_model)
+    sizes = [1] if whole_model is None else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
+    sizes = sizes_that_fit(sizes, needs, memory_gb)
+    seconds = _time_steps(task, model, config, sizes, bool(whole_model))
+    best = min(seconds.values())
+    return Profile(
+        unpackable=reason,
+        whole_model=bool(whole_model),
+        pack_size=min(size for size, cost in seconds.items() if cost <= GOOD_ENOUGH * best),
+        step_seconds=seconds,
+        measure_seconds=measure_seconds,
+        activation_mb=activation_mb,
+        footprint=needs,
+    )
+
+
+def _time_steps(
+    task: Task, model: nn.Module, config: PeftConfig, sizes: Sequence[int], whole_model: bool
+) -> dict[int, float]:
+    """Seconds per run and training step by pack size, from the smallest up to where packs no longer gain."""
     seconds: dict[int, float] = {}
     for size in sizes:
-        hyperparameters = [Hyperparameters(lr=1e-3, seed=run // 9) for run in range(size)]
-        training = Training(task, model, config, hyperparameters, bool(whole))
+        runs = [Hyperparameters(1e-3, run // 9, task.settings) for run in range(size)]
         times: list[float] = []
-        try:
-            for _ in range(WARM_STEPS + TIMED_STEPS):
-                start = time.perf_counter()
-                training.train_step()
-                if torch.cuda.is_available():
-                    torch.cuda.synchronize()
-                times.append(time.perf_counter() - start)
-        except Exception as error:
-            if not (seconds and is_out_of_memory(error)):
-                raise
-            break  # smaller packs fit
-        finally:
-            training.close()
+        with contextlib.closing(Training(task, model, config, runs, whole_model)) as training:
+            try:
+                for _ in range(WARM_STEPS + TIMED_STEPS):
+                    start = time.perf_counter()
+                    training.train_step()
+                    if torch.cuda.is_available():
+                        torch.cuda.synchronize()
+                    times.append(time.perf_counter() - start)
+            except Exception as error:
+                if not (seconds and is_out_of_memory(error)):
+                    raise
+                break  # smaller packs fit
         seconds[size] = min(times[WARM_STEPS:]) / size  # the least disturbed
         if seconds[size] > GIVE_UP * min(seconds.values()):
             break
-    best = min(seconds.values())
-    chosen = min(size for size, cost in seconds.items() if cost <= GOOD_ENOUGH * best)
-    return Profile(
-        unpackable=reason,
-        whole=bool(whole),
-        pack_size=chosen,
-        step_seconds={str(size): cost for size, cost in seconds.items()},
-        measure_seconds=measure_seconds,
-        parameters=parameters,
-        numbers=numbers,
-        saved_mb=saved_mb,
-        **needs,
-    )
+    return seconds

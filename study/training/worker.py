@@ -41,17 +41,18 @@ from study.planning.jobs import (
     answer_to_json,
     job_from_json,
 )
-from study.planning.profile import Footprint, Profile
 from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, records
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
-from study.storage.rows import Circumstances, HistoryRow, Identity, LayerRow, Outcome, RunRecord
+from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
 from study.training.memory import estimate
+from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
 from study.training.probe import is_out_of_memory, profile
+from study.training.save_adapter import save_adapter
 from study.training.train import Hyperparameters, train
 
 
@@ -107,8 +108,7 @@ class Worker:
         try:
             task, model, _ = self._base(run)
             config = peft_config(run, task, model)
-            found = profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb)
-            return Probed(Profile.from_json(found.as_dict()))
+            return Probed(profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb))
         except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             self._loaded = None
             if is_out_of_memory(error):
@@ -124,8 +124,7 @@ class Worker:
             task = tasks.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
-            counted = estimate(task, model, peft_config(run, task, model))
-            return Estimated(Footprint(num_params=counted.pop("numbers"), **counted))  # type: ignore[arg-type]
+            return Estimated(estimate(task, model, peft_config(run, task, model)))
         except (UsageError, ValueError, TypeError) as error:
             return _refused(run, error)
 
@@ -183,28 +182,27 @@ class Worker:
     def _trained_records(self, job: TrainJob, attempt: Attempt) -> list[RunRecord]:
         task, model, scores = self._base(job.runs[0])
         config = peft_config(job.runs[0], task, model)
-        hyperparameters = [
-            Hyperparameters(run.lr, run.seed, run.task.weight_decay, run.task.noise) for run in job.runs
-        ]
+        hyperparameters = [Hyperparameters(run.lr, run.seed, run.task) for run in job.runs]
 
-        def keep(pack: Any) -> None:
+        def save(packed: PackedModel, parameters: RunParameters) -> None:
             if job.save_adapters:
                 for index, run in enumerate(job.runs):
-                    adapters.save(pack, index, adapters.folder_of(Path(job.folder), run.run_id))
+                    adapter_folder = adapters.folder_of(Path(job.folder), run.run_id)
+                    save_adapter(packed, parameters, index, adapter_folder)
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        outcomes = train(task, model, config, hyperparameters, scores, attempt, keep, job.whole_model)
+        trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.whole_model)
         circumstances = self._circumstances(job, attempt)
         return [
             RunRecord(
                 Identity.of(run, job.sweep),
-                Outcome(**outcome.row),
+                trained.outcome,
                 circumstances,
-                tuple(HistoryRow(**point) for point in outcome.history),
-                tuple(LayerRow(**layer) for layer in outcome.layers),
+                trained.history,
+                trained.layers,
             )
-            for run, outcome in zip(job.runs, outcomes, strict=True)
+            for run, trained in zip(job.runs, trained_runs, strict=True)
         ]
 
     def _circumstances(self, job: TrainJob, attempt: Attempt) -> Circumstances:

@@ -14,6 +14,7 @@ from benchmarks import gpu
 from benchmarks.gpu import CASES, main, stepping
 from benchmarks.random_tokens import TINY, TINY_TOKENS, RandomTokens, build
 from study.errors import UsageError
+from study.planning.profile import Footprint
 from study.training.memory import Peak
 from study.training.train import Training
 
@@ -47,11 +48,8 @@ def test_the_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return {"seconds": size * {"frozen": 0.01, "lora": 0.02, "oft": 0.03}[case.method], "peak_mb": 20.0}
 
     monkeypatch.setattr(gpu, "measure", measure)
-    monkeypatch.setattr(
-        gpu,
-        "estimate",
-        lambda *_: {"weights_mb": 8, "fixed_mb": 1, "run_mb": 2, "numbers": 0, "parameters": 0},
-    )
+    needs = Footprint(parameters=0, num_params=0, weights_mb=8, fixed_mb=1, run_mb=2)
+    monkeypatch.setattr(gpu, "estimate", lambda *_: needs)
     measured = table(
         tmp_path, "--methods", "oft", "lora", "--packs", "4", "1", "2", "--batch-sizes", "1", "8"
     )
@@ -75,11 +73,11 @@ def test_what_runs_out_of_memory_leaves_nothing_behind(
     models = []
 
     class Small(Training):
-        def train_step(self) -> None:
+        def train_step(self) -> torch.Tensor:
             models.append(self.model)
-            if self.step == 1 and len(self.runs) == 2 and "LORA" in str(self.pack.peft_model.peft_config):
+            if self.step == 1 and len(self.runs) == 2 and "LORA" in str(self.packed.peft_model.peft_config):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            super().train_step()
+            return super().train_step()
 
     monkeypatch.setattr(gpu, "Training", Small)
     measured = table(tmp_path, "--methods", "lora", "oft", "--packs", "1", "2", "--batch-sizes", "1")

@@ -15,7 +15,7 @@ from study import methods
 from study.methods.multiplicative import MultiplicativeLayer, block_width
 from study.testing import method_contract as contract
 from study.training.geometry import distance_to_identity, hyperspherical_energy
-from study.training.packing import Pack
+from study.training.packing import pack
 
 OWN = sorted(methods.own_names())
 IDENTITY_AT_START = {"ether": False} | dict.fromkeys(
@@ -213,8 +213,8 @@ def test_what_preserves_hyperspherical_energy(method: str, options: dict, preser
     ("lora", {"r": 8}, 8 * 2 * (24 + 48)),
 ])  # fmt: skip
 def test_parameters_as_the_paper_counts_them(method: str, options: dict, count: int) -> None:
-    pack = Pack(toy(torch.float32), methods.config(method, options, ["first", "second"]), [0])
-    assert pack.parameters == count
+    packed, _ = pack(toy(torch.float32), methods.config(method, options, ["first", "second"]), [0])
+    assert packed.parameter_count == count
 
 
 def test_the_published_initialisation_and_its_seed() -> None:

@@ -23,7 +23,8 @@ from study.config.compose import load
 from study.errors import UsageError
 from study.tasks import Task
 from study.training.probe import why_unpackable
-from study.training.train import Hyperparameters, Training, learning_rate_share
+from study.training.schedule import learning_rate_share
+from study.training.train import Hyperparameters, Training
 
 pytestmark = pytest.mark.slow  # all together
 
@@ -216,7 +217,7 @@ def plain_losses(tuner: Tuner, task: Task, base: nn.Module, run: Hyperparameters
     model = get_peft_model(copy.deepcopy(base), config_of(tuner, task))
     torch.manual_seed(run.seed)  # for what is drawn in training
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, weight_decay=run.weight_decay)
+    optimizer = torch.optim.AdamW(trained, weight_decay=run.settings.weight_decay)
     model.train()
     losses = []
     for step in range(STEPS):
@@ -236,14 +237,10 @@ def harness_losses(
 ) -> tuple[torch.Tensor, int]:
     """(steps, runs), and how many numbers a run trains; distances are measured too, and must be finite."""
     training = Training(task, model, config_of(tuner, task), runs)
-    losses = []
-    for _ in range(STEPS):
-        before = training._loss_sum.clone()
-        training.train_step()
-        losses.append(training._loss_sum - before)
-    for row in training.geometry.measure():
-        assert all(math.isfinite(layer["weight_distance"]) for layer in row)
-    trained = training.pack.parameters
+    losses = [training.train_step().double() for _ in range(STEPS)]
+    for row in training.geometry.measure(training.flat()):
+        assert all(math.isfinite(layer.weight_distance) for layer in row)
+    trained = training.packed.parameter_count
     training.close()
     return torch.stack(losses), trained
 
@@ -299,10 +296,9 @@ def test_distances_are_from_the_weights_as_they_were(init: str, task: Task, base
     """These initialisations move a part of the base weights into the adapter: nothing has changed yet."""
     config = methods.config("lora", {"init_lora_weights": init, "r": 4}, task.settings.target_modules)
     training = Training(task, copy.deepcopy(base), config, RUNS)
-    training.measure()
-    layers = [layer for outcome in training.outcomes for layer in outcome.layers]
+    layers = [layer for of_run in training.measure().layers for layer in of_run]
     training.close()
-    assert len(layers) == 36 and max(layer["relative_distance"] for layer in layers) < 1e-5
+    assert len(layers) == 36 and max(layer.relative_distance for layer in layers) < 1e-5
 
 
 if __name__ == "__main__":

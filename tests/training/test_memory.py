@@ -19,6 +19,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from study import methods
 from study.tasks import Task
 from study.training.memory import Peak, footprint, peak_mb
+from study.training.packing import pack
 from study.training.passes import base_model
 
 MB = 2**20
@@ -51,37 +52,45 @@ def config_of(method: str, task: Task) -> object:
     return methods.config(method, {}, task.settings.target_modules)
 
 
+def peak_of(task: Task, model: nn.Module, runs: int) -> float:
+    """Peak of a pack of LoRA."""
+    packed, parameters = pack(model, config_of("lora", task), list(range(runs)))
+    peak = peak_mb(task, packed, parameters)
+    packed.close()
+    return peak
+
+
 @pytest.mark.parametrize("method", ["ether_plus", "lora"])
 @pytest.mark.parametrize("name", ["bert", "llama", "deberta-v2"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_shapes_alone_tell_what_tensors_need(name: str, method: str, precision: str) -> None:
     task = Words(name)
     task.settings.precision = precision
-    whole = name == "deberta-v2"
-    real = footprint(task, base_model(task, torch.device("cpu")), config_of(method, task), whole)
-    shapes = footprint(task, base_model(task, torch.device("meta")), config_of(method, task), whole)
-    assert shapes["weights_mb"] == real["weights_mb"] > 0
+    whole_model = name == "deberta-v2"
+    real = footprint(task, base_model(task, torch.device("cpu")), config_of(method, task), whole_model)
+    shapes = footprint(task, base_model(task, torch.device("meta")), config_of(method, task), whole_model)
+    assert shapes.weights_mb == real.weights_mb > 0
     # On the meta device attention may be computed by another kernel, and nothing is cast.
-    assert 0.9 < shapes["run_mb"] / real["run_mb"] < 1.2
+    assert 0.9 < shapes.run_mb / real.run_mb < 1.2
 
 
 def test_larger_packs_need_what_smaller_ones_foretell() -> None:
     task = Words("llama")
     model = base_model(task, torch.device("cpu"))
-    found = footprint(task, model, config_of("lora", task), False)
-    told = found["fixed_mb"] + 8 * found["run_mb"]
-    assert peak_mb(task, model, config_of("lora", task), 8, False) == pytest.approx(told, rel=0.02)
+    needs = footprint(task, model, config_of("lora", task), False)
+    foretold = needs.fixed_mb + 8 * needs.run_mb
+    assert peak_of(task, model, 8) == pytest.approx(foretold, rel=0.02)
 
 
 def test_checkpointing_and_accumulation_need_less() -> None:
     """A longer model than the others, so that activations and not the evaluation decide."""
     task = Words("llama", num_hidden_layers=6)
     task.settings.eval_batch_size = 1
-    plain = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
+    plain = peak_of(task, base_model(task, torch.device("cpu")), 2)
     task.settings.accumulate = 4
-    parts = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
+    parts = peak_of(task, base_model(task, torch.device("cpu")), 2)
     task.settings.accumulate, task.settings.gradient_checkpointing = 1, True
-    again = peak_mb(task, base_model(task, torch.device("cpu")), config_of("lora", task), 2, False)
+    again = peak_of(task, base_model(task, torch.device("cpu")), 2)
     assert parts < 0.6 * plain and again < 0.7 * plain
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from study import methods
 from study.errors import UsageError
-from study.training.packing import Pack
-from study.training.passes import backward, base_model
+from study.training.packing import pack
+from study.training.passes import base_model, forward_backward
 from study.training.probe import mapping, profile
 from study.training.train import Hyperparameters, train
 
@@ -25,29 +25,32 @@ def test_a_method_on_a_model(name: str, method: str) -> None:
     config = methods.config(method, {}, task.settings.target_modules)
     # DeBERTa feeds its query_proj relative positions without the batch axis.
     assert mapping(task, model, config) == (name == "deberta-v2", "")
-    found = profile(task, model, config, 2, None)
-    assert found.whole == (name == "deberta-v2") and not found.unpackable
-    assert found.parameters > 0 and found.saved_mb > 0
+    costs = profile(task, model, config, 2, None)
+    assert costs.whole_model == (name == "deberta-v2") and not costs.unpackable
+    assert costs.footprint.parameters > 0 and costs.activation_mb > 0
     runs = [Hyperparameters(1e-2, seed) for seed in range(2)]
-    outcomes = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, whole=found.whole)
-    for outcome in outcomes:
-        assert outcome.row["status"] in ("ok", "diverged") and outcome.row["weight_distance"] > 0
-        assert len(outcome.layers) >= 2
+    packed = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, whole_model=costs.whole_model)
+    for trained in packed:
+        assert trained.outcome.status in ("ok", "diverged") and trained.outcome.weight_distance > 0
+        assert len(trained.layers) >= 2
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     alone = [train(task, model, config, [run], {"valid": 0.0, "test": 0.0})[0] for run in runs]
-    for together, own in zip(outcomes, alone, strict=True):
+    for together, by_itself in zip(packed, alone, strict=True):
         for figure in ("loss_first", "loss_last", "weight_distance", "he_change"):
-            assert together.row[figure] == pytest.approx(own.row[figure], rel=1e-3, abs=1e-5)
+            expected = getattr(by_itself.outcome, figure)
+            assert getattr(together.outcome, figure) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def one_step(task: Words, model: nn.Module, runs: int, whole: bool) -> Tensor:
-    """Gradients of a pack, (runs, numbers), after moving off the initialisation."""
-    pack = Pack(model, methods.config("lora", {}, task.settings.target_modules), list(range(runs)), whole)
-    for index, row in enumerate(pack.adapters):
-        row.data += 0.05 * torch.randn(row.shape, generator=torch.Generator().manual_seed(index))
+def one_step(task: Words, model: nn.Module, runs: int, whole_model: bool) -> Tensor:
+    """Gradients of a pack, (runs, num_params), after moving off the initialisation."""
+    config = methods.config("lora", {}, task.settings.target_modules)
+    packed, parameters = pack(model, config, list(range(runs)), whole_model)
+    for index, vector in enumerate(parameters.adapters):
+        vector.data += 0.05 * torch.randn(vector.shape, generator=torch.Generator().manual_seed(index))
     model.train()
-    gradient = backward(task, pack, [task.batch(seed, 0) for seed in range(runs)])[1]
-    pack.close()
+    batches = [task.batch(seed, 0) for seed in range(runs)]
+    gradient = forward_backward(task, packed, parameters, batches)[1]
+    packed.close()
     return gradient
 
 

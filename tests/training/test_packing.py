@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -11,11 +12,14 @@ from peft import get_peft_model
 
 from study import methods, tasks
 from study.config.compose import SweepSettings, load
+from study.settings import TaskSettings
 from study.tasks import Task
-from study.training.packing import Pack
-from study.training.passes import evaluate
+from study.training.outcome import Measurements
+from study.training.packing import pack
+from study.training.passes import evaluate_runs
 from study.training.probe import pack_sizes, profile, why_unpackable
-from study.training.train import Hyperparameters, Training, learning_rate_share, train
+from study.training.schedule import learning_rate_share
+from study.training.train import Hyperparameters, Training, train
 
 PACKED = [
     "ether",
@@ -32,7 +36,11 @@ PACKED = [
 ]
 ONE_BY_ONE = ["peft:oft", "loha", "lokr", "fourierft"]
 BASE = {"valid": 0.1, "test": 0.1}
-RUNS = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1, 0.1), Hyperparameters(3e-3, 0)]
+RUNS = [
+    Hyperparameters(1e-3, 0),
+    Hyperparameters(1e-2, 1, TaskSettings(weight_decay=0.1)),
+    Hyperparameters(3e-3, 0),
+]
 
 
 def config_of(method: str, task: Task, options: dict | None = None) -> object:
@@ -44,7 +52,7 @@ def plain_losses(task: Task, method: str, run: Hyperparameters, steps: int) -> l
     torch.manual_seed(run.seed)
     model = get_peft_model(task.model(), config_of(method, task))
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=run.lr, weight_decay=run.weight_decay)
+    optimizer = torch.optim.AdamW(trained, lr=run.lr, weight_decay=run.settings.weight_decay)
     losses = []
     for step in range(steps):
         share = learning_rate_share(step, task.settings.steps, task.settings.warmup_steps)
@@ -61,11 +69,7 @@ def plain_losses(task: Task, method: str, run: Hyperparameters, steps: int) -> l
 def packed_losses(task: Task, method: str, runs: list[Hyperparameters], steps: int) -> torch.Tensor:
     """(steps, runs)"""
     training = Training(task, task.model(), config_of(method, task), runs)
-    losses = []
-    for _ in range(steps):
-        before = training._loss_sum.clone()
-        training.train_step()
-        losses.append(training._loss_sum - before)
+    losses = [training.train_step().double() for _ in range(steps)]
     training.close()
     return torch.stack(losses)
 
@@ -90,8 +94,8 @@ def test_runs_packed_are_the_runs_of_a_plain_loop(method: str, task: Task) -> No
 @pytest.mark.parametrize("method", ONE_BY_ONE)
 def test_what_cannot_pack_is_found_out_and_trains_alone(method: str, task: Task) -> None:
     model = task.model()
-    found = profile(task, model, config_of(method, task), runs=4, pack_size=None)
-    assert found.unpackable and found.pack_size == 1
+    costs = profile(task, model, config_of(method, task), runs=4, pack_size=None)
+    assert costs.unpackable and costs.pack_size == 1
     alone = packed_losses(task, method, RUNS[:1], 3)[:, 0]
     expected = torch.tensor(plain_losses(task, method, RUNS[0], 3), dtype=torch.float64)
     torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
@@ -103,10 +107,10 @@ def test_a_run_that_goes_to_nan_changes_nothing_in_its_neighbours(method: str, t
         training = Training(task, task.model(), config_of(method, task), RUNS)
         for step in range(6):
             if poison and step == 2:
-                training.pack.adapters[1].data[:] = math.nan
+                training.parameters.adapters[1].data[:] = math.nan
             training.train_step()
         training.close()
-        return training, [row.detach().clone() for row in training.pack.adapters]
+        return training, [row.detach().clone() for row in training.parameters.adapters]
 
     healthy, expected = outcome(poison=False)
     poisoned, got = outcome(poison=True)
@@ -124,36 +128,37 @@ def test_a_diverged_run_keeps_the_parameters_it_had(task: Task) -> None:
         training.train_step()
     step, reason = training.diverged[0]
     assert "not finite" in reason and step < 6
-    frozen = training.pack.adapters[0].detach().clone()
+    frozen = training.parameters.adapters[0].detach().clone()
     training.train_step()
-    assert torch.equal(frozen, training.pack.adapters[0])
+    assert torch.equal(frozen, training.parameters.adapters[0])
     assert torch.isfinite(frozen).all()  # the update that would have broken it was not made
     training.close()
 
 
 def test_a_run_without_a_finite_score_gets_chance_and_stays(task: Task) -> None:
     training = Training(task, task.model(), config_of("naive", task), RUNS)
-    training.measure()
+    measured = Measurements(len(RUNS))
+    measured.add(training.measure())
     for _ in range(2):
         training.train_step()
-    training.pack.adapters[1].data.fill_(math.nan)
-    training.measure()
-    outcomes = training.finish(BASE)
+    training.parameters.adapters[1].data.fill_(math.nan)
+    measured.add(training.measure())
+    outcomes = [trained.outcome for trained in training.finish(measured, BASE)]
     training.close()
-    row = outcomes[1].row
-    assert row["status"] == "diverged" and row["valid"] == row["test"] == task.chance == 0.1
-    assert "validation loss nan" in row["reason"] and math.isnan(row["loss_last"])
-    assert outcomes[0].row["status"] == outcomes[2].row["status"] == "ok"
+    assert outcomes[1].status == "diverged" and outcomes[1].valid == outcomes[1].test == task.chance == 0.1
+    assert "validation loss nan" in outcomes[1].reason and math.isnan(outcomes[1].loss_last)
+    assert outcomes[0].status == outcomes[2].status == "ok"
 
 
 def test_a_loss_five_percent_above_the_first_is_divergence_and_less_is_not(task: Task) -> None:
     training = Training(task, task.model(), config_of("lora", task), RUNS)
-    training.measure()
+    measured = Measurements(len(RUNS))
+    measured.add(training.measure())
     training.train_step()
-    training.measure()
-    for outcome, factor in zip(training.outcomes, (1.06, 1.04, 0.5), strict=True):
-        outcome.history[-1]["valid_loss"] = factor * outcome.history[0]["valid_loss"]
-    statuses = [outcome.row["status"] for outcome in training.finish(BASE)]
+    measured.add(training.measure())
+    for history, factor in zip(measured.histories, (1.06, 1.04, 0.5), strict=True):
+        history[-1] = dataclasses.replace(history[-1], valid_loss=factor * history[0].valid_loss)
+    statuses = [trained.outcome.status for trained in training.finish(measured, BASE)]
     training.close()
     assert statuses == ["diverged", "ok", "ok"]
 
@@ -167,7 +172,7 @@ def test_clipping_bounds_each_runs_own_gradient(task: Task) -> None:
         training = Training(own, own.model(), config_of("lora", own), RUNS)
         training.train_step()
         state = training.optimizer.state
-        norms[clip] = [state[row]["exp_avg"].norm().item() / 0.1 for row in training.pack.adapters]
+        norms[clip] = [state[row]["exp_avg"].norm().item() / 0.1 for row in training.parameters.adapters]
         training.close()
     assert min(norms[None]) > 0.5
     assert norms[0.5] == pytest.approx([0.5] * 3, rel=1e-4)
@@ -203,11 +208,11 @@ def test_a_head_trains_at_its_own_rate(task: Task) -> None:
     config = methods.config("ether", {}, settings.target_modules, own.head_modules)
     model = own.model()
     training = Training(own, model, config, [Hyperparameters(1e-9, 0), Hyperparameters(1e-9, 1)])
-    before = [row.detach().clone() for row in training.pack.heads]
+    before = [row.detach().clone() for row in training.parameters.heads]
     training.train_step()
-    moved = [(a - b).abs().max().item() for a, b in zip(before, training.pack.heads, strict=True)]
+    moved = [(a - b).abs().max().item() for a, b in zip(before, training.parameters.heads, strict=True)]
     assert moved == pytest.approx([1e-4 / settings.warmup_steps] * 2, rel=1e-2)
-    assert training.pack.parameters == 18 * 64 + 3 * 3 * 64 + 650  # d per layer, and the classifier
+    assert training.packed.parameter_count == 18 * 64 + 3 * 3 * 64 + 650  # d per layer, and the classifier
     training.close()
     assert type(model.classifier) is torch.nn.Linear
 
@@ -216,23 +221,22 @@ def test_geometry_of_a_pack_equals_the_merged_layers(task: Task) -> None:
     training = Training(task, task.model(), config_of("ether_plus", task), RUNS)
     for _ in range(3):
         training.train_step()
-    training.measure()
-    name, layer = list(training.pack.adapted_layers().items())[4]
-    weight, transformed = layer.effective_weights()
-    pack = training.pack
+    layers = training.measure().layers
+    name, layer = list(training.packed.adapted_layers().items())[4]
+    tensors = training.packed.tensors(training.flat())[name]
+    weight, transformed = layer.effective_weights(tensors)
     for run in range(3):
-        own = {k: v[run].detach() for k, v in layer.stacked.items()}
-        for key, parameter in layer.inner.named_parameters():
-            if key in own:
-                parameter.data = own[key]
+        for key, parameter in layer.module.named_parameters():
+            if key in tensors:
+                parameter.data = tensors[key][run]
         torch.testing.assert_close(
-            layer.inner.merged_weight().double(), transformed[run], rtol=1e-4, atol=1e-5
+            layer.module.merged_weight().double(), transformed[run], rtol=1e-4, atol=1e-5
         )
-        rows = [r for r in training.outcomes[run].layers if r["layer"] == name]
-        assert {r["side"] for r in rows} == {"in", "out"}
+        rows = [r for r in layers[run] if r.layer == name]
+        assert {r.side for r in rows} == {"in", "out"}
         expected = (transformed[run] - weight).norm().item()
-        assert all(r["weight_distance"] == pytest.approx(expected) for r in rows)
-    pack.close()
+        assert all(r.weight_distance == pytest.approx(expected) for r in rows)
+    training.close()
 
 
 def test_bfloat16_trains(task: Task) -> None:
@@ -240,18 +244,18 @@ def test_bfloat16_trains(task: Task) -> None:
     own = tasks.load(settings)
     model = own.model().to(torch.bfloat16)
     runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-3, 1)]
-    outcomes = train(own, model, config_of("ether", own), runs, BASE)
-    assert all(math.isfinite(o.row["loss_last"]) and o.row["status"] == "ok" for o in outcomes)
-    assert outcomes[0].row["loss_last"] < outcomes[0].row["loss_first"]
+    outcomes = [trained.outcome for trained in train(own, model, config_of("ether", own), runs, BASE)]
+    assert all(math.isfinite(o.loss_last) and o.status == "ok" for o in outcomes)
+    assert outcomes[0].loss_last < outcomes[0].loss_first
 
 
 def test_history_and_timings(task: Task) -> None:
-    outcomes = train(task, task.model(), config_of("lora", task), RUNS, BASE)
-    assert [point["step"] for point in outcomes[0].history] == [0, 1, 2, 3, 4, 5, 6]
-    assert math.isnan(outcomes[0].history[0]["train_loss"])
-    assert all(outcomes[0].row[name] > 0 for name in ("seconds", "step_seconds"))
-    assert math.isnan(outcomes[0].row["transform_distance"])
-    assert outcomes[0].row["weight_distance"] > 0
+    first = train(task, task.model(), config_of("lora", task), RUNS, BASE)[0]
+    assert [point.step for point in first.history] == [0, 1, 2, 3, 4, 5, 6]
+    assert math.isnan(first.history[0].train_loss)
+    assert first.outcome.seconds > 0 and first.outcome.step_seconds > 0
+    assert math.isnan(first.outcome.transform_distance)
+    assert first.outcome.weight_distance > 0
 
 
 def test_pack_sizes_cut_into_equal_packs() -> None:
@@ -264,25 +268,20 @@ def test_pack_sizes_cut_into_equal_packs() -> None:
 
 def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettings) -> None:
     model = task.model()
-    pack = Pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
-    with torch.no_grad():
-        pack.bind()
-    scores, losses = evaluate(task, model, "valid", pack)
-    pack.close()
+    packed, parameters = pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
+    scores, losses = evaluate_runs(task, packed, parameters.stack(), "valid")
+    packed.close()
     for run, seed in enumerate((0, 1)):
-        alone = Pack(model, config_of("ether", task), [seed])  # type: ignore[arg-type]
-        with torch.no_grad():
-            alone.bind()
-        own_scores, own_losses = evaluate(task, model, "valid", alone)
+        alone, parameters = pack(model, config_of("ether", task), [seed])  # type: ignore[arg-type]
+        own_scores, own_losses = evaluate_runs(task, alone, parameters.stack(), "valid")
         alone.close()
         assert own_scores[0] == scores[run] and own_losses[0] == pytest.approx(losses[run], rel=1e-5)
 
 
-def lengths(pack: Pack) -> torch.Tensor:
+def lengths(training: Training) -> torch.Tensor:
     """Lengths of every run's normals: (runs, all blocks of all layers)."""
-    with torch.no_grad():
-        pack.bind()
-    normals = [value for module in pack.packed.values() for value in module.stacked.values()]
+    tensors = training.packed.tensors(training.flat())
+    normals = [value for of_module in tensors.values() for value in of_module.values()]
     return torch.cat([value.norm(dim=-1).flatten(1) for value in normals], 1)
 
 
@@ -294,13 +293,12 @@ def test_normals_grow_unless_they_are_put_back(method: str, task: Task) -> None:
         config = config_of(method, task, {"init_scale": 2.0, "renormalise": held})
         undecayed = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1)]
         training = Training(task, task.model(), config, undecayed)
-        training.measure()
-        before = lengths(training.pack)
+        first = training.measure()
+        before = lengths(training)
         for _ in range(6):
             training.train_step()
-        after = lengths(training.pack)
-        training.measure()
-        growth = [point["parameter_growth"] for point in training.outcomes[1].history]
+        after = lengths(training)
+        growth = [measured.points[1].parameter_growth for measured in (first, training.measure())]
         training.close()
         if held:
             torch.testing.assert_close(after, torch.full_like(after, 2 / 3**0.5))
@@ -315,12 +313,12 @@ def test_normals_grow_unless_they_are_put_back(method: str, task: Task) -> None:
 def test_a_random_move_replaces_training(task: Task) -> None:
     settings = load("lr_grid", ["task.steps=0"]).task
     own = tasks.load(settings)
-    runs = [Hyperparameters(1.0, 0, noise=size) for size in (0.0, 0.1, 10.0)]
-    outcomes = train(own, own.model(), config_of("oft", own), runs, BASE)
-    moved = [outcome.row["transform_distance"] for outcome in outcomes]
+    runs = [Hyperparameters(1.0, 0, TaskSettings(noise=size)) for size in (0.0, 0.1, 10.0)]
+    trained = train(own, own.model(), config_of("oft", own), runs, BASE)
+    moved = [of_run.outcome.transform_distance for of_run in trained]
     assert moved[0] == pytest.approx(0, abs=1e-6) and moved[0] < moved[1] < moved[2]
     widths = [64] * 15 + [256] * 3
     assert moved[2] < sum(2 * width**0.5 for width in widths) / 18  # OFT's bound, 2 sqrt(d)
-    assert [len(outcome.history) for outcome in outcomes] == [1, 1, 1]
+    assert [len(of_run.history) for of_run in trained] == [1, 1, 1]
     again = train(own, own.model(), config_of("oft", own), runs[1:2], BASE)
-    assert again[0].row["transform_distance"] == pytest.approx(moved[1], rel=1e-5)
+    assert again[0].outcome.transform_distance == pytest.approx(moved[1], rel=1e-5)

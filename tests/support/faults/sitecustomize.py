@@ -24,14 +24,14 @@ def install() -> None:
 
     from study.training import train
 
-    Training, step_of, evaluate_of = train.Training, train.Training.train_step, train.evaluate
+    Training, step_of, evaluate_of = train.Training, train.Training.train_step, train.evaluate_runs
     train_of, probing = train.train, [True]
 
-    def train_(*arguments: object) -> list[train.Outcome]:
+    def train_(*arguments: object) -> list[train.TrainedRun]:
         probing[0] = False
         return train_of(*arguments)
 
-    def train_step(self: train.Training) -> None:
+    def train_step(self: train.Training) -> torch.Tensor:
         for name, *values in FAULTS:
             large = (
                 not probing[0]
@@ -46,20 +46,21 @@ def install() -> None:
             elif name == "killed" and large:
                 os.kill(os.getpid(), signal.SIGKILL)
             elif name == "poison" and not probing[0] and self.step == int(values[0]):
-                self.pack.adapters[0].data.fill_(float(values[1]))
-        step_of(self)
+                self.parameters.adapters[0].data.fill_(float(values[1]))
+        losses = step_of(self)
         if path := os.environ.get("STUDY_STEPS"):
             line = f"{len(self.runs)} {self.runs[0].lr} {self.runs[0].seed} {self.step} {time.time()}\n"
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             os.write(file, line.encode())
             os.close(file)
+        return losses
 
-    def evaluate(task, model, split, pack=None):  # type: ignore[no-untyped-def]
-        scores, losses = evaluate_of(task, model, split, pack)
-        blind = any(name == "blind" for name, *_ in FAULTS) and pack is not None and pack.runs > 1
+    def evaluate_runs(task, packed, flat, split):  # type: ignore[no-untyped-def]
+        scores, losses = evaluate_of(task, packed, flat, split)
+        blind = any(name == "blind" for name, *_ in FAULTS) and packed.runs > 1
         return ([float("nan"), *scores[1:]], [float("nan"), *losses[1:]]) if blind else (scores, losses)
 
-    Training.train_step, train.evaluate, train.train = train_step, evaluate, train_
+    Training.train_step, train.evaluate_runs, train.train = train_step, evaluate_runs, train_
 
 
 if any(worker in sys.orig_argv for worker in WORKERS):

@@ -40,13 +40,13 @@ def test_a_classifier_of_each_family_trains_on_pairs_in_packs(
     }.get(name, "self_attn.q_proj") in targets
     adapter = methods.config("ether", {"blocks": 2}, targets, list(task.head_modules))
     runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-3, 1)]
-    packed = train(task, model, adapter, runs, BASE, whole=name == "deberta-v2")
-    for run, outcome in zip(runs, packed, strict=True):
-        row, (alone,) = outcome.row, train(task, model, adapter, [run], BASE)
-        assert row["status"] in ("ok", "diverged") and row["weight_distance"] > 0
-        assert row["metric"] == "accuracy" and row["test"] in (0, 1 / 3, 2 / 3, 1)
-        for loss in ("loss_first", "loss_last"):
-            assert row[loss] == pytest.approx(alone.row[loss], rel=1e-4)
+    packed = train(task, model, adapter, runs, BASE, whole_model=name == "deberta-v2")
+    for run, trained in zip(runs, packed, strict=True):
+        outcome, (alone,) = trained.outcome, train(task, model, adapter, [run], BASE)
+        assert outcome.status in ("ok", "diverged") and outcome.weight_distance > 0
+        assert outcome.metric == "accuracy" and outcome.test in (0, 1 / 3, 2 / 3, 1)
+        assert outcome.loss_first == pytest.approx(alone.outcome.loss_first, rel=1e-4)
+        assert outcome.loss_last == pytest.approx(alone.outcome.loss_last, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)

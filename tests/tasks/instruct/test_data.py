@@ -48,10 +48,10 @@ def test_the_papers_path_on_models_and_data_of_each_kind(
     model = base_model(task, torch.device("cpu"))
     made = methods.config("lora", {"r": 2}, task.settings.target_modules, None)
     runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-2, 1)]
-    for outcome in train(task, model, made, runs, {"valid": 400.0, "test": 400.0}):
-        assert outcome.row["status"] == "ok"
-        assert outcome.row["loss_last"] < outcome.row["loss_first"]
-        assert 1 < outcome.row["test"] < 1000
+    for trained in train(task, model, made, runs, {"valid": 400.0, "test": 400.0}):
+        assert trained.outcome.status == "ok"
+        assert trained.outcome.loss_last < trained.outcome.loss_first
+        assert 1 < trained.outcome.test < 1000
 
 
 def test_a_folder_of_splits_is_used_as_it_is(checkpoints: dict[str, str], tmp_path: Path) -> None:

@@ -64,5 +64,5 @@ def test_a_short_training_beats_the_frozen_model_by_far() -> None:
     made = methods.config("lora", {"r": 8, "lora_alpha": 8}, task.settings.target_modules, None)
     model = task.model()
     base = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
-    (outcome,) = train(task, model, made, [Hyperparameters(1e-2, 0)], base)
-    assert outcome.row["status"] == "ok" and outcome.row["test"] > base["test"] + 0.3 > task.chance + 0.3
+    (trained,) = train(task, model, made, [Hyperparameters(1e-2, 0)], base)
+    assert trained.outcome.status == "ok" and trained.outcome.test > base["test"] + 0.3 > task.chance + 0.3

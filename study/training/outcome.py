@@ -1,0 +1,115 @@
+"""What is measured of the runs of a pack on the way, and what each of them leaves in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.storage.rows import HistoryRow, LayerRow, Outcome
+from study.tasks import Task
+
+DIVERGED_LOSS = 1.05
+"""A run whose validation loss ends above this many times the one at step 0 has diverged."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Every run at one evaluation point: a row of its history, and its layers."""
+
+    points: Sequence[HistoryRow]
+    layers: Sequence[Sequence[LayerRow]]
+
+
+class Measurements:
+    """All measurements of a pack so far: the runs' histories, and their layers at the last point."""
+
+    def __init__(self, runs: int) -> None:
+        self.histories: list[list[HistoryRow]] = [[] for _ in range(runs)]
+        self.layers: list[Sequence[LayerRow]] = [[] for _ in range(runs)]
+
+    def add(self, measurement: Measurement) -> None:
+        for history, point in zip(self.histories, measurement.points, strict=True):
+            history.append(point)
+        self.layers = list(measurement.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in a checkpoint."""
+        return {
+            "histories": [[vars(point) for point in history] for history in self.histories],
+            "layers": [[vars(row) for row in rows] for rows in self.layers],
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Measurements:
+        measurements = cls(len(content["histories"]))
+        measurements.histories = [[HistoryRow(**point) for point in h] for h in content["histories"]]
+        measurements.layers = [[LayerRow(**row) for row in rows] for rows in content["layers"]]
+        return measurements
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What training took, the same for each run of a pack; see the columns of `Outcome`."""
+
+    steps: int
+    parameters: int
+    seconds: float
+    step_seconds: float
+    pack_size: int
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What training leaves of one run."""
+
+    outcome: Outcome
+    history: tuple[HistoryRow, ...]
+    layers: tuple[LayerRow, ...]
+
+
+def outcome_of(
+    task: Task,
+    base_scores: dict[str, float],
+    history: Sequence[HistoryRow],
+    test: float,
+    diverged: tuple[int, str] | None,
+    effort: Effort,
+) -> Outcome:
+    """How a run ended.
+
+    Args:
+        base_scores: primary metric of the untouched base model per split.
+        history: the run's; the last point is that of the trained run.
+        test: the trained run's primary metric on the test split.
+        diverged: the step and the reason, if training has found that it diverged.
+    """
+    first, end = history[0].valid_loss, history[-1]
+    last = end.valid_loss
+    if diverged is None and not last <= DIVERGED_LOSS * first:
+        diverged = (effort.steps, f"validation loss {last:.4g} at the end, {first:.4g} at step 0")
+    step, reason = diverged or (None, "")
+    return Outcome(
+        status="diverged" if diverged else "ok",
+        reason=reason,
+        diverged_at=step,
+        metric=task.metric,
+        higher_is_better=task.higher_is_better,
+        chance=task.chance,
+        base_valid=base_scores["valid"],
+        base_test=base_scores["test"],
+        valid=end.valid if math.isfinite(end.valid) else task.chance,
+        test=test if math.isfinite(test) else task.chance,
+        loss_first=first if math.isfinite(first) else math.nan,
+        loss_last=last if math.isfinite(last) else math.nan,
+        steps=effort.steps,
+        parameters=effort.parameters,
+        transform_distance=end.transform_distance,
+        weight_distance=end.weight_distance,
+        he_change=end.he_change,
+        parameter_growth=end.parameter_growth,
+        seconds=effort.seconds,
+        step_seconds=effort.step_seconds,
+        pack_size=effort.pack_size,
+    )

@@ -1,0 +1,25 @@
+"""Many runs of one method over one shared frozen base model, in one forward and backward.
+
+    packed, parameters = pack(base, config, seeds=[0, 1, 2])
+    outputs = packed(parameters.stack(), task.forward, batch)  # batch: (runs * batch, ...)
+    packed.close()                                             # base is as it was
+
+A packed model is a function: the runs' parameters go in, outputs come out, and nothing of a call is
+left in the model. Gradients reach the parameters, in `outputs.backward()` or by `torch.autograd.grad`.
+"""
+
+from study.training.packing.adapted_layer import AdaptedLayer
+from study.training.packing.functional import Tensors
+from study.training.packing.packed_model import Forward, PackedModel, pack
+from study.training.packing.packed_module import checkpoint_contexts
+from study.training.packing.parameters import RunParameters
+
+__all__ = [
+    "AdaptedLayer",
+    "Forward",
+    "PackedModel",
+    "RunParameters",
+    "Tensors",
+    "checkpoint_contexts",
+    "pack",
+]

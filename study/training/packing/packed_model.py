@@ -1,0 +1,199 @@
+"""The runs of one method over one model, as a function of their parameters.
+
+The runs' parameters are rows of one matrix, `flat`: (runs, num_params). The runs lead the batch, (runs *
+batch, ...), and are mapped with `torch.func.vmap` and `functional_call`, whatever the method, in one of
+two ways:
+
+- by layers: the base model runs as it is; every module that owns trained tensors is replaced, for the time
+  of the call, by a `PackedModule`, which takes the batch apart and maps the module over the runs. The
+  faster way.
+- the whole model: its forward is mapped. For models that feed an adapted layer something without a batch
+  axis, as DeBERTa its shared relative positions. Fails where a per-run padding mask meets SDPA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from peft import PeftConfig, PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from transformers.pytorch_utils import Conv1D
+
+from study.methods.multiplicative import MultiplicativeLayer
+from study.training.packing.adapted_layer import AdaptedLayer
+from study.training.packing.functional import ModuleFunction, Tensors
+from study.training.packing.injection import Injection
+from study.training.packing.packed_module import PackedModule, Seated
+from study.training.packing.parameters import RunParameters
+from study.training.packing.slots import Slot, find_owners, find_slots, tensors_of
+
+Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+"""What a task makes of a model and a batch: one row per example."""
+
+
+class PackedModel:
+    """`packed(flat, function, batch)`: many runs that differ in their parameters alone, over one model.
+
+    Made by `pack`. Until `close` the base model is `peft_model`'s, adapted as the first run's seed draws it.
+
+    Attributes:
+        base: the model that the runs share.
+        runs: how many.
+        slots: where each trained tensor lives in a row of `flat`; those of heads come last.
+        by_layers: how the runs are mapped; else over the whole model.
+    """
+
+    def __init__(
+        self,
+        injection: Injection,
+        peft_model: PeftModel,
+        slots: Sequence[Slot],
+        constants: dict[str, Tensors],
+        runs: int,
+        by_layers: bool,
+    ) -> None:
+        self.base, self.peft_model = injection.base, peft_model
+        self.slots, self.runs, self.by_layers = slots, runs, by_layers
+        self.device = next(self.base.parameters()).device
+        self._injection, self._constants = injection, constants
+        self._owners = find_owners(self.base)
+        self._packed_modules = {name: PackedModule(o, self.runs) for name, o in self._owners.items()}
+        parents = [name.rpartition(".") for name in self._owners]
+        self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
+
+    def __call__(self, flat: Tensor, function: Forward, batch: dict[str, Tensor]) -> Tensor:
+        """`function(model, batch)` of every run: (runs * batch, ...) -> (runs * batch, ...).
+
+        Args:
+            flat: the runs' parameters, (runs, num_params); gradients pass through it.
+        """
+        tensors = self.tensors(flat)
+        if self.by_layers:
+            modules = [module.with_tensors(tensors[name]) for name, module in self._packed_modules.items()]
+            with Seated(self._seats, modules):
+                return function(self.base, batch)
+        stacked = {
+            f"module.{module}.{name}": value
+            for module, of_module in tensors.items()
+            for name, value in of_module.items()
+        }
+        model_function = ModuleFunction(self.base, function)
+        by_run = {name: value.unflatten(0, (self.runs, -1)) for name, value in batch.items()}
+
+        def one(of_the_run: Tensors, batch_of_run: dict[str, Tensor]) -> Tensor:
+            return functional_call(model_function, of_the_run, (batch_of_run,))
+
+        return vmap(one, randomness="different")(stacked, by_run).flatten(0, 1)
+
+    def tensors(self, flat: Tensor) -> dict[str, Tensors]:
+        """What differs between the runs, (runs, ...), by module and name: what they train, and what their
+        seeds draw without training it."""
+        tensors = tensors_of(flat, self.slots)
+        for module, constants in self._constants.items():
+            tensors[module] |= constants
+        return tensors
+
+    def state_dict(self, flat: Tensor, run: int) -> Tensors:
+        """`peft_model.state_dict()` with the tensors of one run, also where modules share them."""
+        of_the_run: dict[int, Tensor] = {}
+        for module, tensors in self.tensors(flat).items():
+            owner = self._owners[module]
+            replaced = dict([*owner.named_parameters(), *owner.named_buffers()])
+            of_the_run |= {id(replaced[name]): value[run] for name, value in tensors.items()}
+        return {
+            name: of_the_run[id(value)].to(value.dtype).clone() if id(value) in of_the_run else value
+            for name, value in self.peft_model.state_dict(keep_vars=True).items()
+        }
+
+    @property
+    def num_params(self) -> int:
+        """Numbers that one run trains and stores, heads included."""
+        return sum(slot.size for slot in self.slots)
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained numbers of one run as the paper counts them: degrees of freedom, heads included."""
+        layers = [owner for owner in self._owners.values() if isinstance(owner, MultiplicativeLayer)]
+        free_share = layers[0].free_share if layers else 1.0
+        in_heads = sum(slot.size for slot in self.slots if slot.head)
+        return int((self.num_params - in_heads) * free_share) + in_heads
+
+    @torch.no_grad()
+    def project(self, parameters: RunParameters) -> None:
+        """After a step of the optimizer: puts parameters, in place, where the method wants them."""
+        start = 0
+        for slot in self.slots:
+            stop = start + slot.size
+            owner = self._owners[slot.module]
+            if isinstance(owner, MultiplicativeLayer) and owner.projects():
+                for vector in parameters.adapters:
+                    part = vector[start:stop].view(slot.shape)
+                    part.copy_(owner.project(slot.tensor, part))
+            start = stop
+
+    def adapted_layers(self) -> dict[str, AdaptedLayer]:
+        """The adapted linear layers, by their name in the base model."""
+        changed = self._injection.changed()
+        layers = {}
+        for name, owner in self._owners.items():
+            base_layer = owner.get_base_layer() if isinstance(owner, BaseTunerLayer) else None
+            if isinstance(base_layer, nn.Linear | Conv1D):
+                weights = base_layer.named_parameters()
+                untouched = {tensor: changed[id(w)] for tensor, w in weights if id(w) in changed}
+                layers[name] = AdaptedLayer(owner, untouched)
+        return layers
+
+    def close(self) -> None:
+        """Gives the base model back as it was."""
+        self._injection.take_out(self.peft_model)
+
+
+def pack(
+    base: nn.Module, config: PeftConfig, seeds: Sequence[int], whole_model: bool = False
+) -> tuple[PackedModel, RunParameters]:
+    """Runs of one method that differ in seed (and in what their optimizer does), over one model.
+
+    Args:
+        base: is adapted in place, until the packed model is closed.
+        whole_model: map the whole model over the runs, not its adapted layers.
+
+    Returns:
+        The packed model, and the runs' parameters as their seeds draw them.
+
+    Raises:
+        UsageError, ValueError, TypeError: from the method, if it does not fit the model.
+    """
+    injection = Injection(base, config)
+    state_of = {seed: injection.initial_state(seed) for seed in dict.fromkeys(seeds)}
+    peft_model = injection.put_in(seeds[0])
+    injection.keep_only_changed()
+    owners = find_owners(base)
+    slots = find_slots(peft_model, owners)
+    states = [state_of[seed] for seed in seeds]
+    vectors = [[state[slot.full_name].float().flatten() for slot in slots] for state in states]
+    of_adapter = sum(not slot.head for slot in slots)
+    parameters = RunParameters(
+        [torch.cat(parts[:of_adapter]).requires_grad_() for parts in vectors],
+        [torch.cat(parts[of_adapter:]).requires_grad_() for parts in vectors if parts[of_adapter:]],
+    )
+    constants = _constants(states, slots, owners)
+    by_layers = not whole_model or len(seeds) == 1
+    return PackedModel(injection, peft_model, slots, constants, len(seeds), by_layers), parameters
+
+
+def _constants(
+    states: Sequence[Tensors], slots: Sequence[Slot], owners: dict[str, nn.Module]
+) -> dict[str, Tensors]:
+    """Tensors that a method draws anew for each seed without training them, (runs, ...), by module."""
+    trained = {f"{module}.{tensor}" for slot in slots for module, tensor in slot.everywhere}
+    constants: dict[str, Tensors] = {}
+    for full_name in states[0].keys() - trained:
+        values = [state[full_name] for state in states]
+        if any(not torch.equal(values[0], value) for value in values[1:]):
+            module = max((name for name in owners if full_name.startswith(f"{name}.")), key=len)
+            tensor = full_name.removeprefix(f"{module}.")
+            constants.setdefault(module, {})[tensor] = torch.stack(values)
+    return constants

@@ -1,0 +1,77 @@
+"""Adapted modules in the midst of a model, each called once for all runs, for the time of one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar, Token
+from typing import Any
+
+from torch import Tensor, nn
+
+from study.training.packing.functional import Tensors, map_runs
+
+
+class PackedModule(nn.Module):
+    """One adapted module for all runs at once: input (runs * batch, ...), output the same.
+
+    Attributes:
+        tensors: the runs', (runs, ...) each, by their names in the adapted module.
+    """
+
+    def __init__(self, adapted: nn.Module, runs: int, tensors: Tensors | None = None) -> None:
+        super().__init__()
+        self.adapted = adapted
+        self.runs = runs
+        self.tensors = tensors or {}
+
+    def with_tensors(self, tensors: Tensors) -> PackedModule:
+        """The same with other tensors. A shallow copy: to make a module takes 30 times as long."""
+        module = object.__new__(PackedModule)
+        module.__dict__ = vars(self) | {"tensors": tensors}
+        return module
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args or kwargs:
+            raise TypeError("a packed module takes one tensor")
+        if x.shape[0] % self.runs:
+            raise ValueError(f"the leading axis, {x.shape[0]}, is not runs ({self.runs}) * batch")
+        return map_runs(self.adapted, self.tensors, x.unflatten(0, (self.runs, -1))).flatten(0, 1)
+
+
+Seat = tuple[nn.Module, str]
+"""A module's parent, and the module's name there."""
+
+_seated: ContextVar[Seated | None] = ContextVar("seated", default=None)
+
+
+class Seated:
+    """While it is entered, the modules sit in the seats; afterwards those do that sat there before.
+
+    It can be entered again, and within itself: gradient checkpointing computes a part of a call a second
+    time in the backward pass, when the call has returned (`checkpoint_contexts`).
+    """
+
+    def __init__(self, seats: Sequence[Seat], modules: Sequence[nn.Module]) -> None:
+        self.seats, self.modules = seats, modules
+        self._left: list[tuple[list[nn.Module | None], Token[Seated | None]]] = []
+
+    def __enter__(self) -> None:
+        before = [parent._modules[name] for parent, name in self.seats]
+        self._left.append((before, _seated.set(self)))
+        self._seat(self.modules)
+
+    def __exit__(self, *_: object) -> None:
+        before, token = self._left.pop()
+        _seated.reset(token)
+        self._seat(before)
+
+    def _seat(self, modules: Sequence[nn.Module | None]) -> None:
+        for (parent, name), module in zip(self.seats, modules, strict=True):
+            parent._modules[name] = module
+
+
+def checkpoint_contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """`context_fn` of `torch.utils.checkpoint`: what a packed call computes is computed again with the same
+    modules in the same seats, and so with the same parameters."""
+    return nullcontext(), _seated.get() or nullcontext()
