@@ -1,12 +1,13 @@
 """What the site has beside the files in `docs/`: pictures and CONTRIBUTING.md from elsewhere in the project,
-and the columns of the tables, which are read from the code.
+and the columns of the tables and the settings, which are read from the code.
 
-The pages can be read on a code host too, so they link to `../results/...` and `../CONTRIBUTING.md`; here those
-links become the site's own.
+The pages can be read on a code host too, so they link to `../results/...` and `../CONTRIBUTING.md`; here
+those links become the site's own.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -41,14 +42,40 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def table(name: str) -> str:
-    """One of `study.schema.TABLES`, or the figures of merit of robustness.csv, as a Markdown table."""
+    """A Markdown table: one of `study.schema.TABLES`, a class of `study.settings`, or `robustness`."""
     from analysis.statistics.robustness import DEFINITIONS
+    from study import settings
     from study.schema import TABLES
 
     if name == "robustness":
         return _markdown(("column", "meaning"), [(f"`{key}`", text) for key, text in DEFINITIONS.items()])
-    rows = [(f"`{column}`", kind, meaning) for column, (kind, meaning) in TABLES[name].items()]
-    return _markdown(("column", "type", "meaning"), rows)
+    if name in TABLES:
+        rows = [(f"`{column}`", kind, meaning) for column, (kind, meaning) in TABLES[name].items()]
+        return _markdown(("column", "type", "meaning"), rows)
+    prefix = {"TaskSettings": "task.", "LauncherSettings": "launcher.", "SweepSettings": ""}[name]
+    described = [
+        (f"`{prefix}{field.name}`", _default(field), settings.about(field))
+        for field in dataclasses.fields(getattr(settings, name))
+        if settings.about(field).help
+    ]
+    rows = [(key, default, about.help, _values(about)) for key, default, about in described]
+    return _markdown(("key", "default", "meaning", "values"), rows)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """As it would be written in YAML; nothing where a sweep or task must say it."""
+    value = field.default_factory() if callable(field.default_factory) else field.default
+    words = {None: "null", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else str(value)
+    return "" if text == "???" else f"`{text}`"
+
+
+def _values(about: Any) -> str:
+    """What a setting may be, in words."""
+    if about.choices:
+        return ", ".join(f"`{choice}`" for choice in about.choices)
+    bounds = {"above": about.above, "at least": about.at_least}
+    return ", ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
 
 
 def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,7 +1,7 @@
 """What README, CONTRIBUTING and the documentation say works: their files are written, their commands run.
 
-Each page has a copy of the project of its own, and its commands run in their order there; sweeps are made small by
-extra overrides. A command that stands on several pages runs once, on the first.
+Each page has a copy of the project of its own, and its commands run in their order there; sweeps are made
+small by extra overrides. A command that stands on several pages runs once, on the first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.documents import Block, Page, command_lines, files, pages, steps
+from support.documents import Block, Page, change_files, command_lines, files, pages, steps
 from support.paths import REFERENCE, ROOT
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,8 @@ def follow(step: Block | str, folder: Path) -> None:
             assert step.startswith(ELSEWHERE) or step in ci, f"nothing runs {step!r}"
     elif step.language == "python":
         run(["python", "-c", step.text], folder)
+    elif step.language == "diff":
+        change_files(step.text, folder)
     else:  # a transcript of wrong usage
         command, *expected = step.text.splitlines()
         assert run(command.removeprefix("$ ").split(), folder, exit_code=2).splitlines() == expected

@@ -1,4 +1,4 @@
-"""Two walks beyond the pages: Optuna's dashboard on a study, and a decoder of one's own in a task of one's own."""
+"""Beyond the pages: Optuna's dashboard on a study, and a decoder of one's own in a task of one's own."""
 
 from __future__ import annotations
 

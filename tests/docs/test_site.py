@@ -79,7 +79,11 @@ def test_the_schema_page_has_every_column(site: Path) -> None:
 
 def test_the_reference_and_contributing_are_there(site: Path) -> None:
     reference = (site / "reference.html").read_text()
-    for name in ("study.tasks.Task", "study.methods.multiplicative.MultiplicativeLayer", "analysis.table.load"):
+    for name in (
+        "study.tasks.Task",
+        "study.methods.multiplicative.MultiplicativeLayer",
+        "analysis.table.load",
+    ):
         assert f'id="{name}"' in reference
     assert "A newcomer" in (site / "architecture.html").read_text()
     assert 'id="a-method"' in (site / "contributing.html").read_text()

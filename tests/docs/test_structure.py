@@ -1,4 +1,4 @@
-"""The documents hang together: links, pictures and anchors lead somewhere, names exist, README stays a front door."""
+"""The documents hang together: links and pictures lead somewhere, names exist, README is a front door."""
 
 from __future__ import annotations
 

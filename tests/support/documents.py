@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and the pages of the documentation: what is in them, in the order of the site's menu."""
+"""README, CONTRIBUTING and the pages of the documentation, in the order of the site's menu."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from support.paths import ROOT
 
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.S)
@@ -48,7 +49,9 @@ def nav_files(entry: Any = None) -> list[str]:
         entry = yaml.safe_load(menu.group())["nav"]
     if isinstance(entry, str):
         return [entry]
-    return [file for part in (entry.values() if isinstance(entry, dict) else entry) for file in nav_files(part)]
+    return [
+        file for part in (entry.values() if isinstance(entry, dict) else entry) for file in nav_files(part)
+    ]
 
 
 CONTRIBUTING_PAGE = "contributing.md"
@@ -68,7 +71,9 @@ def command_lines(block: Block) -> list[str]:
 
 
 def steps(page: Page) -> list[Block | str]:
-    """What a reader of the page would do, in its order: programs to run, transcripts to check, and commands.
+    """What a reader of the page would do, in its order.
+
+    Programs to run (python), transcripts to check (console), changes to make (diff), and commands (bash).
 
     A command that an earlier page has is left out: the test of that page runs it.
     """
@@ -76,7 +81,7 @@ def steps(page: Page) -> list[Block | str]:
     for earlier in pages():
         found: list[Block | str] = []
         for block in earlier.blocks:
-            if block.file is None and block.language in ("python", "console"):
+            if block.file is None and block.language in ("python", "console", "diff"):
                 found.append(block)
             elif block.language == "bash":
                 new = [line for line in dict.fromkeys(command_lines(block)) if line not in seen]
@@ -85,6 +90,26 @@ def steps(page: Page) -> list[Block | str]:
         if earlier == page:
             return found
     raise ValueError(page.path)
+
+
+def change_files(diff: str, folder: Path) -> None:
+    """Makes the changes of a diff without line numbers: `--- FILE`, then parts with `@@` between them.
+
+    In a part, lines begin with a space (there, and stay), `-` (there, and go) or `+` (come). What is there
+    must stand in the file once.
+    """
+    for change in diff.split("--- ")[1:]:
+        name, _, rest = change.partition("\n")
+        path, parts = folder / name.strip(), rest.split("@@\n")
+        text = path.read_text()
+        for part in parts:
+            lines = part.splitlines()
+            old, new = (
+                "".join(line[1:] + "\n" for line in lines if line[:1] in kinds) for kinds in (" -", " +")
+            )
+            assert text.count(old) == 1, f"{name}: not there once:\n{old}"
+            text = text.replace(old, new)
+        path.write_text(text)
 
 
 def files(page: Page) -> dict[Path, str]:
