@@ -34,7 +34,7 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
-    (r"sweep (few_blocks|.*tumours|.*my_study)", SMALL),
+    (r"sweep .*(tumours|my_study)", SMALL),
     (r"study\.sweep", UNDRAWN),
     (r"study\.evaluate", []),
     (r"study\.pretraining\.", ["--steps", "2"]),
