@@ -56,7 +56,7 @@ def table(name: str) -> str:
     described = [
         (f"`{prefix}{field.name}`", _default(field), settings.about(field))
         for field in dataclasses.fields(getattr(settings, name))
-        if settings.about(field).help
+        if "about" in field.metadata  # not where a field is a group of settings
     ]
     rows = [(key, default, about.help, _values(about)) for key, default, about in described]
     return _markdown(("key", "default", "meaning", "values"), rows)
