@@ -37,7 +37,8 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"sweep .*(tumours|my_study)", SMALL),
     (r"study\.sweep", UNDRAWN),
     (r"study\.evaluate", []),
-    (r"study\.pretraining\.", ["--steps", "2"]),
+    (r"study\.pretraining\.vit", ["--steps", "2"]),
+    (r"study\.pretraining\.", ["--help"]),  # run in tests/pretraining
     (r"benchmarks$", ["--methods", "ether", "--runs", "2", "--processes", "1", "--rounds", "1", "--set",
                       "task.steps=2"]),
     (r"benchmarks cluster", ["--runs", "300", "--seeds", "2", "--sizes", str(SIZES)]),
