@@ -3,10 +3,11 @@
 # make test      the whole test suite;  make fast  its fast part
 # make test-slurm  sweeps and faults on a real Slurm cluster that it starts on this machine (root, Debian)
 # make check     lint, format and types
+# make docs      the documentation as a site: build/site/index.html
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: lr_grid paper test fast test-slurm check clean
+.PHONY: lr_grid paper test fast test-slurm check docs clean
 lr_grid: .venv/installed
 	$(RUN) -m study.sweep lr_grid
 
@@ -33,6 +34,9 @@ check: .venv/tested
 	.venv/bin/mypy
 	.venv/bin/mypy --strict --follow-imports=silent study/planning study/storage study/launchers study/coordination
 	.venv/bin/lint-imports
+
+docs: .venv/tested
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,136 @@
+"""What README, CONTRIBUTING and the documentation say works: their files are written, their commands run.
+
+Each page has a copy of the project of its own, and its commands run in their order there; sweeps are made
+small by extra overrides. A command that stands on several pages runs once, on the first.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.documents import Block, Page, change_files, command_lines, files, pages, steps
+from support.paths import REFERENCE, ROOT
+
+pytestmark = pytest.mark.slow
+
+SIZES = REFERENCE / "benchmark" / "sizes.csv"
+SMALL = ["task.steps=3", "task.evaluations=1", "seeds=1", "launcher.workers=1"]
+TWO_RATES = "lr=1e-3,1e-2"
+UNDRAWN = [*SMALL, "report=false"]
+"""A report takes longer than so short a sweep: it is drawn where the page, or what comes after, needs it."""
+
+OVERRIDES: list[tuple[str, list[str]]] = [
+    (r"--help|--check|dry_run=true|prefetch=true|study\.status|analysis\.|pytest", []),
+    (r"launcher=(slurm|mycluster)", ["dry_run=true"]),  # done for real in tests/slurm
+    (r"study\.compare (.*\.py|peft:HRA peft:BOFT)", [*SMALL, TWO_RATES]),
+    (r"study\.compare", [*UNDRAWN, "lr=1e-2"]),
+    (r"sweep head_alone", [*UNDRAWN, "task.subset=topic,similarity", "task.head_lr=1e-2"]),
+    (r"name=(reviews|requests|photos)", [*UNDRAWN, "lr=1e-3", "method=ether"]),
+    (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
+    (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
+    (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
+    (r"sweep .*(tumours|my_study)", SMALL),
+    (r"study\.sweep", UNDRAWN),
+    (r"study\.evaluate", []),
+    (r"study\.pretraining\.vit", ["--steps", "2"]),
+    (r"study\.pretraining\.", ["--help"]),  # run in tests/pretraining
+    (r"benchmarks$", ["--methods", "ether", "--runs", "2", "--processes", "1", "--rounds", "1", "--set",
+                      "task.steps=2"]),
+    (r"benchmarks cluster", ["--runs", "300", "--seeds", "2", "--sizes", str(SIZES)]),
+    (r"benchmarks scale", ["--runs", "500"]),
+    (r"benchmarks energy", ["--width", "256"]),
+    (r"benchmarks gpu --small", ["--packs", "1", "2", "--batch-sizes", "1", "--methods", "ether"]),
+]  # fmt: skip
+"""What is added to a command, by the first pattern that it matches."""
+
+ELSEWHERE = ("optuna-dashboard ", "pip install optuna-dashboard")
+"""Done in test_examples.py; commands of `make` are what `.ci/run` calls."""
+
+LEFT_BEHIND = {
+    "README.md": ["results/compare/gain/report.html", "results/my_study/report.html"],
+    "CONTRIBUTING.md": [
+        "results/few_blocks/figures/cost.png",
+        "results/compare/scaling/report.html",
+        "results/tumours/report.html",
+    ],
+    "docs/methods.md": ["my_adapter/adapter_model.safetensors"],
+    "docs/data.md": [f"results/{name}/runs.parquet" for name in ("reviews", "requests", "photos")],
+    "docs/evaluation.md": ["results/asked/benchmarks.csv"],
+}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project's files in a folder of their own, with what `make lr_grid` leaves."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("study", "analysis", "benchmarks", "sweeps", "tests", "pyproject.toml"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    shutil.copytree(REFERENCE / "lr_grid", folder / "results" / "lr_grid")
+    return folder
+
+
+def run(words: list[str], folder: Path, exit_code: int = 0) -> str:
+    """What a command prints, run in the copy of the project."""
+    assert words[0] == "python", words
+    result = subprocess.run(
+        [sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == exit_code, f"{' '.join(words)}\n{result.stdout}\n{result.stderr}"
+    return result.stdout + result.stderr
+
+
+def overrides(command: str) -> list[str]:
+    for pattern, added in OVERRIDES:
+        if re.search(pattern, command):
+            return added
+    raise AssertionError(f"say in OVERRIDES how {command!r} is to be run")
+
+
+def follow(step: Block | str, folder: Path) -> None:
+    if isinstance(step, str):
+        if step.startswith("python "):
+            run([*step.split(), *overrides(step)], folder)
+        else:
+            ci = (ROOT / ".ci" / "run").read_text()
+            assert step.startswith(ELSEWHERE) or step in ci, f"nothing runs {step!r}"
+    elif step.language == "python":
+        run(["python", "-c", step.text], folder)
+    elif step.language == "diff":
+        change_files(step.text, folder)
+    else:  # a transcript of wrong usage
+        command, *expected = step.text.splitlines()
+        assert run(command.removeprefix("$ ").split(), folder, exit_code=2).splitlines() == expected
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if steps(page)], ids=str)
+def test_what_a_page_says_can_be_done(page: Page, copy: Path) -> None:
+    for path, content in files(page).items():
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_text(content)
+    for step in steps(page):
+        follow(step, copy)
+    for path in LEFT_BEHIND.get(page.path, []):
+        assert (copy / path).exists(), path
+
+
+def test_every_command_of_the_table_explains_itself(copy: Path) -> None:
+    modules = re.findall(r"^\| `python -m ([\w.]+)", (ROOT / "README.md").read_text(), re.M)
+    assert len(modules) >= 8
+    for module in modules:
+        assert "usage: " in run(["python", "-m", module, "--help"], copy)
+
+
+def test_every_command_of_the_documents_is_known() -> None:
+    """Also those that a page's test leaves to an earlier one."""
+    commands = [line for page in pages() for block in page.blocks if block.language == "bash"
+                for line in command_lines(block)]  # fmt: skip
+    assert len(commands) > 40
+    for command in commands:
+        assert not command.startswith("python ") or overrides(command) is not None
