@@ -1,4 +1,4 @@
-"""The whole command on small sweeps: results, determinism, resuming. (Faults: test_faults.py.)"""
+"""The whole command on small sweeps: results, determinism, resuming. (Faults: the files beside.)"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.storage.schema import CIRCUMSTANCES
+from support.paths import FAULTS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = [
@@ -20,6 +21,8 @@ SMALL = [
 ]  # fmt: skip
 DRAWN = [*SMALL, "report=true"]
 """The report takes longer than so small a sweep."""
+OFTEN = [*SMALL, "checkpoint_s=0.01"]
+"""A checkpoint after nearly every step, so that every fault meets one."""
 
 
 def table(folder: Path, name: str = "runs", keep_circumstances: bool = False) -> pd.DataFrame:
@@ -63,3 +66,10 @@ def no_workers_left(folder: Path, within: float) -> bool:
     while workers_of(folder.resolve()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return not workers_of(folder.resolve())
+
+
+def broken(folder: Path, faults: str, arguments: list[str]) -> tuple[int, str]:
+    """Exit code and output of a sweep whose workers break as `faults` says."""
+    process = start(folder, arguments, PYTHONPATH=str(FAULTS), STUDY_FAULTS=faults)
+    output = process.communicate(timeout=300)[0]
+    return process.returncode, output
