@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,16 @@ def test_the_tree_in_the_readme_is_the_projects() -> None:
     beside = {"build"}
     there = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name.isidentifier()} - beside
     assert shown == there
+
+
+def test_the_floors_of_the_architecture_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (table,) = re.findall(r"^\| floor \|.*?\n\n", page, re.M | re.S)
+    floors = [set(re.findall(r"`(\w+)`", row.split("|")[2])) for row in table.splitlines()[2:] if row]
+    checked = [set(re.findall(r"\w+", layer)) for layer in layers]
+    assert floors == [layer for layer in checked if layer != {"schema"}]  # storage's columns, by another name
 
 
 def test_the_citation_names_project_and_paper() -> None:

@@ -24,20 +24,46 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """A Markdown file, by its path in the project."""
+    """A Markdown file, by its path in the project, or a part of one.
+
+    Attributes:
+        heading: where the part begins; empty for a whole file, or its first part.
+        text: the Markdown.
+    """
 
     path: str
+    heading: str
+    text: str
+
+    @classmethod
+    def read(cls, path: str) -> Page:
+        return cls(path, "", (ROOT / path).read_text())
 
     def __str__(self) -> str:
-        return self.path
-
-    @property
-    def text(self) -> str:
-        return (ROOT / self.path).read_text()
+        return f"{self.path}, {self.heading}" if self.heading else self.path
 
     @property
     def blocks(self) -> list[Block]:
         return [Block(**match.groupdict()) for match in BLOCK.finditer(self.text)]
+
+    def parts(self) -> list[Page]:
+        """The page cut before the headings that SPLIT_BEFORE has for it."""
+        headings = SPLIT_BEFORE.get(self.path, ())
+        parts, rest = [], self
+        for heading in headings:
+            before, mark, after = rest.text.partition(f"\n## {heading}\n")
+            assert mark, f"{self.path} has no section {heading}"
+            parts.append(Page(self.path, rest.heading, before))
+            rest = Page(self.path, heading, after)
+        return [*parts, rest]
+
+
+SPLIT_BEFORE = {
+    "CONTRIBUTING.md": ("A task", "A launcher"),
+    "docs/tasks.md": ("Instruction tuning",),
+    "docs/results.md": ("Measuring again",),
+}
+"""Long pages, and where a part begins that needs nothing of the one before."""
 
 
 def nav_files(entry: Any = None) -> list[str]:
@@ -60,8 +86,13 @@ CONTRIBUTING_PAGE = "contributing.md"
 
 def pages() -> list[Page]:
     """Every document, README and CONTRIBUTING first."""
-    menu = [name for name in nav_files() if name != CONTRIBUTING_PAGE]
-    return [Page("README.md"), Page("CONTRIBUTING.md"), *(Page(f"docs/{name}") for name in menu)]
+    menu = [f"docs/{name}" for name in nav_files() if name != CONTRIBUTING_PAGE]
+    return [Page.read(path) for path in ("README.md", "CONTRIBUTING.md", *menu)]
+
+
+def parts() -> list[Page]:
+    """Every document, long ones in parts, in the same order."""
+    return [part for page in pages() for part in page.parts()]
 
 
 def command_lines(block: Block) -> list[str]:
@@ -70,26 +101,25 @@ def command_lines(block: Block) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def steps(page: Page) -> list[Block | str]:
-    """What a reader of the page would do, in its order.
+def steps(part: Page) -> list[Block | str]:
+    """What a reader of the part would do, in its order.
 
-    Programs to run (python), transcripts to check (console), changes to make (diff), and commands (bash).
-
-    A command that an earlier page has is left out: the test of that page runs it.
+    Programs to run (python), transcripts to check (console), changes to make (diff), and commands (bash). A
+    command that stands further up, on this page or an earlier one, is left out: the test of that runs it.
     """
-    seen: set[str] = set()
-    for earlier in pages():
-        found: list[Block | str] = []
+    known: set[str] = set()
+    for earlier in parts():
+        to_do: list[Block | str] = []
         for block in earlier.blocks:
             if block.file is None and block.language in ("python", "console", "diff"):
-                found.append(block)
+                to_do.append(block)
             elif block.language == "bash":
-                new = [line for line in dict.fromkeys(command_lines(block)) if line not in seen]
-                found += new
-                seen |= set(new)
-        if earlier == page:
-            return found
-    raise ValueError(page.path)
+                new = [line for line in dict.fromkeys(command_lines(block)) if line not in known]
+                to_do += new
+                known |= set(new)
+        if earlier == part:
+            return to_do
+    raise ValueError(str(part))
 
 
 def change_files(diff: str, folder: Path) -> None:
@@ -113,5 +143,5 @@ def change_files(diff: str, folder: Path) -> None:
 
 
 def files(page: Page) -> dict[Path, str]:
-    """The files that the page has its reader write."""
+    """The files that the page, or the part of it, has its reader write."""
     return {Path(block.file): block.text for block in page.blocks if block.file}
