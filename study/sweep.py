@@ -15,7 +15,7 @@ OVERRIDES = (
     ("method=ether,lora", "methods to run"),
     ("lr=1e-3,1e-2", "learning rates"),
     ("seeds=3", "seeds 0, 1, 2"),
-    ("method.ether.blocks=8", "an option; a,b,c on any key adds an axis to the grid"),
+    ("method.ether.blocks=8", "an option; a,b,c on task.* and method.* adds an axis"),
     ("task=NAME scale=mini|paper", "task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ..."),
     ("task.accumulate=4", "parts of a batch, one after the other; task.gradient_checkpointing=true"),
     ("name=STUDY results=FOLDER", "where the results go: FOLDER/STUDY"),

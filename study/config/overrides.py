@@ -1,6 +1,6 @@
 """What the user gives behind a sweep's name, in Hydra's grammar, put into the sweep's configuration.
 
-`a,b,c` on `method` and `lr` replaces the list; on any other key it adds an axis to the grid.
+`a,b,c` on `method` and `lr` replaces the list; on `task.*` and `method.*` it adds an axis.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def probe_missing(
         if variant not in profiles
     ]
     if jobs:
-        place = launchers.load(settings.launcher).place
-        print(f"measuring {len(jobs)} methods on {place} ...", flush=True)
+        where = launchers.load(settings.launcher).description
+        print(f"measuring {len(jobs)} methods on {where} ...", flush=True)
     refusals = []
     for job, answer in session.do(jobs):
         assert isinstance(job, ProbeJob)

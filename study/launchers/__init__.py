@@ -88,11 +88,11 @@ class Launcher(ABC):
     """One way to run jobs.
 
     Attributes:
-        place: what messages call it: `this machine`, `the cluster`.
+        description: what messages call it: `this machine`, `the cluster`.
         can_detach: whether jobs outlive the command that submitted them.
     """
 
-    place: ClassVar[str]
+    description: ClassVar[str]
     can_detach: ClassVar[bool] = False
 
     def __init__(self, settings: LauncherSettings) -> None:

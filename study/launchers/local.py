@@ -41,7 +41,7 @@ FOR_SLURM = (
 
 
 class Local(Launcher):
-    place = "this machine"
+    description = "this machine"
 
     def validate(self) -> None:
         refuse_settings_of_others(self.settings, FOR_SLURM, "{key} is for Slurm; give launcher=slurm as well")

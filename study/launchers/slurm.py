@@ -24,7 +24,7 @@ from study.launchers import (
     refuse_settings_of_others,
 )
 from study.launchers.cluster import squeue
-from study.launchers.cluster.batches import Batches, Place, batch_name, keys_by_batch
+from study.launchers.cluster.batches import ArrayTask, Batches, batch_name, keys_by_batch
 from study.launchers.cluster.squeue import SlurmAway
 from study.launchers.cluster.submission import MakeExecutor, submit, submitit_executor
 from study.planning.jobs import Answer, Died, Job, Lost, Probed, job_key
@@ -39,7 +39,7 @@ STARTUP_S = 30.0
 
 
 class Slurm(Launcher):
-    place = "the cluster"
+    description = "the cluster"
     can_detach = True
 
     def validate(self) -> None:
@@ -133,36 +133,36 @@ class Queue(Session):
         """See `Session.do`: submits the jobs that are not in the queue yet. A task that ran out of memory
         is `Died`, one that ended without an answer `Lost`."""
         jobs_by_key = {job_key(job): job for job in jobs}
-        places = {key: place for key, place in self._attached().items() if key in jobs_by_key}
-        answered = [key for key, place in places.items() if self.batches.answer(place) is not None]
-        missing = [job for key, job in jobs_by_key.items() if key not in places]
+        job_tasks = {key: job_task for key, job_task in self._attached().items() if key in jobs_by_key}
+        answered = [key for key, job_task in job_tasks.items() if self.batches.answer(job_task) is not None]
+        missing = [job for key, job in jobs_by_key.items() if key not in job_tasks]
         for start in range(0, len(missing), self.settings.max_array):
             part = missing[start : start + self.settings.max_array]
-            places |= submit(self.batches, part, self.settings, self.make_executor)
+            job_tasks |= submit(self.batches, part, self.settings, self.make_executor)
         if self.detach and len(answered) < len(jobs_by_key):
             raise Detached
-        yield from self._await(jobs_by_key, places)
+        yield from self._await(jobs_by_key, job_tasks)
 
-    def _attached(self) -> dict[str, Place]:
+    def _attached(self) -> dict[str, ArrayTask]:
         """Where the jobs are that an earlier call submitted: those in the queue, and answered probes."""
         batches = keys_by_batch(self.study)
         names = {batch_name(batch): batch for batch in batches}
-        live: set[Place] = set()
+        live: set[ArrayTask] = set()
         while batches:
             try:
                 listed = squeue.tasks(list(names))
-                live = {Place(names[task.name], task.index) for task in listed if task.live}
+                live = {ArrayTask(names[task.name], task.index) for task in listed if task.live}
                 break
             except SlurmAway as error:
                 print(f"waiting for Slurm: {error}", flush=True)
                 time.sleep(ASK_S)
-        places = {}
+        job_tasks = {}
         for batch, keys in batches.items():
             for index, key in enumerate(keys):
-                place = Place(batch, index)
-                if place in live or isinstance(self.batches.answer(place), Probed):
-                    places[key] = place
-        return places
+                job_task = ArrayTask(batch, index)
+                if job_task in live or isinstance(self.batches.answer(job_task), Probed):
+                    job_tasks[key] = job_task
+        return job_tasks
 
     def _job_ids(self) -> list[str]:
         try:
@@ -172,44 +172,44 @@ class Queue(Session):
         return sorted({task.job_id.split("_")[0] for task in tasks if task.live})
 
     def _await(
-        self, jobs_by_key: Mapping[str, Job], places: Mapping[str, Place]
+        self, jobs_by_key: Mapping[str, Job], job_tasks: Mapping[str, ArrayTask]
     ) -> Iterator[tuple[Job, Answer]]:
-        batches = sorted({place.batch for place in places.values()})
+        batches = sorted({job_task.batch for job_task in job_tasks.values()})
         names = {batch_name(batch): batch for batch in batches}
-        unanswered = {place: key for key, place in places.items()}
-        last_seen: dict[Place, squeue.Task] = {}
-        absent: Counter[Place] = Counter()
+        unanswered = {job_task: key for key, job_task in job_tasks.items()}
+        last_seen: dict[ArrayTask, squeue.Task] = {}
+        absent: Counter[ArrayTask] = Counter()
         told: set[str] = set()
         asked_at = time.monotonic()
         while unanswered:
-            for place in self.batches.answered(batches):
-                if place in unanswered:
-                    answer = self.batches.answer(place)
+            for job_task in self.batches.answered(batches):
+                if job_task in unanswered:
+                    answer = self.batches.answer(job_task)
                     assert answer is not None
-                    yield jobs_by_key[unanswered.pop(place)], answer
+                    yield jobs_by_key[unanswered.pop(job_task)], answer
             if not unanswered or time.monotonic() - asked_at < ASK_S:
                 time.sleep(LOOK_S if unanswered else 0)
                 continue
             asked_at = time.monotonic()
             try:
-                tasks = {Place(names[task.name], task.index): task for task in squeue.tasks(list(names))}
+                tasks = {ArrayTask(names[task.name], task.index): task for task in squeue.tasks(list(names))}
             except SlurmAway as error:
                 self._tell(told, f"waiting for Slurm: {error}")
                 continue
             last_seen |= tasks
-            self._tell_of_held([task for place, task in tasks.items() if place in unanswered], told)
-            for place in list(unanswered):
-                absent[place] = 0 if place in tasks and tasks[place].live else absent[place] + 1
-                if absent[place] >= GONE_AFTER and self.batches.answer(place) is None:
-                    yield jobs_by_key[unanswered.pop(place)], self._gone(place, last_seen.get(place))
+            self._tell_of_held([task for job_task, task in tasks.items() if job_task in unanswered], told)
+            for job_task in list(unanswered):
+                absent[job_task] = 0 if job_task in tasks and tasks[job_task].live else absent[job_task] + 1
+                if absent[job_task] >= GONE_AFTER and self.batches.answer(job_task) is None:
+                    yield jobs_by_key[unanswered.pop(job_task)], self._gone(job_task, last_seen.get(job_task))
 
-    def _gone(self, place: Place, task: squeue.Task | None) -> Died | Lost:
+    def _gone(self, job_task: ArrayTask, task: squeue.Task | None) -> Died | Lost:
         """What became of a task that is no longer in the queue and has not answered."""
         cause = squeue.cause(task, task.job_id) if task else "no longer known to Slurm"
-        where = f"task {task.job_id if task else place.index}"
+        where = f"task {task.job_id if task else job_task.index}"
         if "OUT_OF_ME" in cause:
             return Died(-9, f"{where}: {cause}")
-        return Lost(f"{where}: {cause}; log: {self.batches.folder / place.batch / 'submitit'}")
+        return Lost(f"{where}: {cause}; log: {self.batches.folder / job_task.batch / 'submitit'}")
 
     def _tell_of_held(self, tasks: Sequence[squeue.Task], told: set[str]) -> None:
         held = Counter(task.held for task in tasks if task.held)

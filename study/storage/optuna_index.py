@@ -53,13 +53,15 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
     worst = finished.valid.min() if higher else finished.valid.max()
     trials = []
     for row in runs.to_dict("records"):
-        own = [o for o in options if not _missing(row[o])]
+        options_of_run = [option for option in options if not _missing(row[option])]
         failed = row["status"] == "failed"
         trials.append(
             create_trial(
                 state=TrialState.FAIL if failed else TrialState.COMPLETE,
-                params={name: row[name] for name in ("method", "lr", "seed", *own)},
-                distributions={name: distributions[name] for name in ("method", "lr", "seed", *own)},
+                params={name: row[name] for name in ("method", "lr", "seed", *options_of_run)},
+                distributions={
+                    name: distributions[name] for name in ("method", "lr", "seed", *options_of_run)
+                },
                 value={"failed": None, "diverged": worst}.get(row["status"], row["valid"]),
                 user_attrs={
                     "run_id": row["run_id"],

@@ -57,10 +57,10 @@ def ready(trial: Trial) -> str:
 def capacity(trial: Trial) -> str:
     """There is room for a job at least, and for more jobs no less of it."""
     one, many = (trial.launcher.capacity(jobs) for jobs in (1, 64))
-    for found in (one, many):
-        need(found.workers >= 1, f"{found.workers} workers", "capacity must have one worker or more")
-        need(found.threads >= 1, f"{found.threads} threads", "a job has one thread or more")
-        need(found.startup_s >= 0, f"start-up takes {found.startup_s} s", "seconds are zero or more")
+    for room in (one, many):
+        need(room.workers >= 1, f"{room.workers} workers", "capacity must have one worker or more")
+        need(room.threads >= 1, f"{room.threads} threads", "a job has one thread or more")
+        need(room.startup_s >= 0, f"start-up takes {room.startup_s} s", "seconds are zero or more")
     fix = "capacity(jobs) is what there is for so many jobs at most"
     need(many.workers >= one.workers, "there are fewer workers for more jobs", fix)
     return ""
@@ -89,8 +89,8 @@ def answers(trial: Trial) -> str:
     kinds = [type(by_job[id(job)]) for job in jobs]
     need(kinds == [Fetched, Refused, Fetched], f"the answers are {[k.__name__ for k in kinds]}", fix)
     refused = by_job[id(jobs[1])]
-    said = isinstance(refused, Refused) and "no_such_model" in refused.reason
-    need(said, f"a refusal comes back as {refused}", "hand the worker's answer on as it is")
+    names_the_model = isinstance(refused, Refused) and "no_such_model" in refused.reason
+    need(names_the_model, f"a refusal comes back as {refused}", "hand the worker's answer on as it is")
     return ""
 
 

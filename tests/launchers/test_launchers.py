@@ -47,7 +47,7 @@ def test_a_launcher_keeps_the_contract(
 class Careless(Launcher):
     """Answers nothing truly: once too often, or not at all."""
 
-    place = "nowhere"
+    description = "nowhere"
 
     def capacity(self, jobs: int) -> Capacity:
         return Capacity(0, 1)

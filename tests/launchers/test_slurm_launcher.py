@@ -21,7 +21,7 @@ from study.coordination.prefetch import PREFETCHED, stay_offline_if_prefetched
 from study.errors import UsageError
 from study.launchers import Detached, slurm
 from study.launchers.cluster import squeue, submission
-from study.launchers.cluster.batches import Batches, Place, batch_name, read_answer, write_answer
+from study.launchers.cluster.batches import ArrayTask, Batches, batch_name, read_answer, write_answer
 from study.launchers.cluster.squeue import SlurmAway, Task
 from study.launchers.cluster.submission import snapshot, submit
 from study.launchers.processes.machine import worker_environment
@@ -271,12 +271,12 @@ def test_answers_of_tasks_that_were_submitted_by_an_older_version(tmp_path: Path
                "parameters": 5, "numbers": 6, "saved_mb": 1.0, "whole": True}  # fmt: skip
     older = [{"statuses": ["ok", "failed"]}, {"profile": profile}, {"refused": "why"}, {"error": "disk full"}]
     for index, content in enumerate(older):
-        write_atomically(answers.answer_file(Place("b", index)), to_json(content))
-    trained, probed, refused, full = (answers.answer(Place("b", index)) for index in range(4))
+        write_atomically(answers.answer_file(ArrayTask("b", index)), to_json(content))
+    trained, probed, refused, full = (answers.answer(ArrayTask("b", index)) for index in range(4))
     assert trained == Trained(("ok", "failed")) and refused == Refused("why")
     assert full == CannotStore("disk full")
     assert isinstance(probed, Probed) and probed.profile == Profile.from_json(profile)
     assert probed.profile.whole_model and probed.profile.step_seconds == {3: 1.0}
-    assert answers.answer(Place("b", 4)) is None
+    assert answers.answer(ArrayTask("b", 4)) is None
     write_answer(tmp_path / "new.json", Died(1, "x"))
     assert read_answer(tmp_path / "new.json") == Died(1, "x")

@@ -32,8 +32,8 @@ from study.storage.files import from_json, to_json, write_atomically
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a job is: in which batch, and as which of its tasks."""
+class ArrayTask:
+    """Which task a job is: of which batch, and its index in the array."""
 
     batch: str
     index: int
@@ -71,20 +71,20 @@ class Batches:
         """Forgets a batch that was never submitted."""
         shutil.rmtree(self.folder / batch, ignore_errors=True)
 
-    def answer_file(self, place: Place) -> Path:
-        return self.folder / place.batch / "answers" / f"{place.index}.json"
+    def answer_file(self, task: ArrayTask) -> Path:
+        return self.folder / task.batch / "answers" / f"{task.index}.json"
 
-    def answer(self, place: Place) -> Answer | None:
+    def answer(self, task: ArrayTask) -> Answer | None:
         """What the task answered; None if it has not yet."""
-        path = self.answer_file(place)
+        path = self.answer_file(task)
         return read_answer(path) if path.exists() else None
 
-    def answered(self, batches: Iterable[str]) -> Iterator[Place]:
+    def answered(self, batches: Iterable[str]) -> Iterator[ArrayTask]:
         """The tasks of these batches that have answered."""
         for batch in batches:
             for entry in os.scandir(self.folder / batch / "answers"):
                 if entry.name.endswith(".json"):
-                    yield Place(batch, int(entry.name.removesuffix(".json")))
+                    yield ArrayTask(batch, int(entry.name.removesuffix(".json")))
 
 
 def write_answer(path: Path, answer: Answer) -> None:

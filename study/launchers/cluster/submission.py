@@ -24,7 +24,7 @@ from typing import Any
 
 from study.errors import UsageError, first_line
 from study.launchers.cluster import squeue
-from study.launchers.cluster.batches import Batches, Place, batch_name
+from study.launchers.cluster.batches import ArrayTask, Batches, batch_name
 from study.launchers.processes.machine import worker_environment
 from study.paths import PACKAGE
 from study.planning.jobs import Job, job_key, job_to_json
@@ -42,15 +42,15 @@ MakeExecutor = Callable[[LauncherSettings, Path, str], Any]
 
 def submit(
     batches: Batches, jobs: Sequence[Job], settings: LauncherSettings, make_executor: MakeExecutor
-) -> dict[str, Place]:
-    """Submits the jobs as one array; while Slurm's controller is away, tries again. Places by the jobs' keys.
+) -> dict[str, ArrayTask]:
+    """Submits the jobs as one array; while Slurm's controller is away, tries again. ArrayTasks by the jobs' keys.
 
     Raises:
         UsageError: if Slurm refuses them.
     """
     keys = [job_key(job) for job in jobs]
     batch = batches.new(keys)
-    answer_files = [str(batches.answer_file(Place(batch, index))) for index in range(len(jobs))]
+    answer_files = [str(batches.answer_file(ArrayTask(batch, index))) for index in range(len(jobs))]
     deadline, wait_s = time.monotonic() + RETRY_S, 5.0
     while True:
         try:
@@ -69,7 +69,7 @@ def submit(
             subprocess.run(["scancel", f"--name={batch_name(batch)}", "--me"], capture_output=True)
     array = str(submitted[0].job_id).split("_")[0]
     print(f"submitted {len(jobs)} tasks as Slurm job {array}", flush=True)
-    return {key: Place(batch, index) for index, key in enumerate(keys)}
+    return {key: ArrayTask(batch, index) for index, key in enumerate(keys)}
 
 
 def run_on_node(answer_file: str, job: dict[str, Any]) -> None:
