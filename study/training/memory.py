@@ -39,7 +39,7 @@ class Peak(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
-            return 0  # models ask whether a mask masks anything: say that it does, the more expensive answer
+            return 0  # models ask whether a mask masks anything: say yes, which is more expensive
         given = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if _has_storage(t)}
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):

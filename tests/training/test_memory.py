@@ -108,11 +108,11 @@ def test_a_dry_run_of_the_papers_llama_without_its_weights(
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(tmp_path / "llama")
     rows = [{"instruction": f"Say {i}.", "output": "well " * 300} for i in range(40)]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    told = study_command(
+    dry_run = study_command(
         "study.sweep", "instruct_paper", "task.model=./llama", "task.data=./rows.json", "method=lora",
         "dry_run=true", "launcher.gpu_memory_gb=80",
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    assert "524,288 parameters" in told.stdout and "4,194,304 parameters" in told.stdout
-    assert told.stdout.count("of 80 GB (weights 12.55, adapter and optimizer 0.0") == 2
+    assert dry_run.returncode == 0, dry_run.stderr
+    assert "524,288 parameters" in dry_run.stdout and "4,194,304 parameters" in dry_run.stdout
+    assert dry_run.stdout.count("of 80 GB (weights 12.55, adapter and optimizer 0.0") == 2
     assert not (tmp_path / "results").exists()

@@ -58,19 +58,21 @@ def one_step(task: Words, model: nn.Module, runs: int, whole_model: bool) -> Ten
 @pytest.mark.parametrize("name", MODELS)
 def test_accumulation_and_checkpointing_change_nothing_but_memory(name: str, runs: int) -> None:
     task = Words(name, **NO_DROPOUT)
-    whole = name == "deberta-v2"
-    plain = one_step(task, base_model(task, torch.device("cpu")), runs, whole)
+    whole_model = name == "deberta-v2"
+    plain = one_step(task, base_model(task, torch.device("cpu")), runs, whole_model)
     task.settings.accumulate = 3  # of a batch of 4: parts of 2, 1 and 1
-    torch.testing.assert_close(one_step(task, base_model(task, torch.device("cpu")), runs, whole), plain)
+    torch.testing.assert_close(
+        one_step(task, base_model(task, torch.device("cpu")), runs, whole_model), plain
+    )
     task.settings.gradient_checkpointing = True
-    if whole and runs > 1:
+    if whole_model and runs > 1:
         config = methods.config("lora", {}, task.settings.target_modules)
         way, reason = mapping(task, task.model(), config)
         assert way is None and "task.gradient_checkpointing" in reason
         return
     model = base_model(task, torch.device("cpu"))
     assert model.is_activation_checkpointing
-    torch.testing.assert_close(one_step(task, model, runs, whole), plain)
+    torch.testing.assert_close(one_step(task, model, runs, whole_model), plain)
 
 
 def test_bfloat16_leaves_the_rotary_frequencies_alone() -> None:

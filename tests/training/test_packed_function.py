@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_a_call_depends_on_its_arguments_alone(method: str, words: tuple[Words, 
 
 @pytest.mark.parametrize("name", ["bert", "llama", "gpt2"])
 def test_what_checkpointing_computes_again_it_computes_with_the_calls_parameters(name: str) -> None:
-    """Backward runs after the call returned, and after another with other parameters."""
+    """Backward runs after the call returned, after another with other parameters, and in another thread, as
+    it does on GPUs."""
     slopes = []
     for checkpointing in (False, True):
         task = Words(name, **NO_DROPOUT)
@@ -84,7 +86,8 @@ def test_what_checkpointing_computes_again_it_computes_with_the_calls_parameters
         flat = moved(parameters).stack()
         outputs = packed(flat, task.forward, batch_of(task, packed))
         packed(flat + 1, task.forward, batch_of(task, packed))
-        slopes.append(gradient(outputs, flat))
+        with ThreadPoolExecutor(1) as thread:
+            slopes.append(thread.submit(gradient, outputs, flat).result())
         packed.close()
     torch.testing.assert_close(slopes[0], slopes[1])
 

@@ -168,8 +168,8 @@ def test_clipping_bounds_each_runs_own_gradient(task: Task) -> None:
     norms = {}
     for clip in (None, 0.5):
         settings = load("lr_grid", ["task.steps=6", f"task.clip={clip or 'null'}"]).task
-        own = tasks.load(settings)
-        training = Training(own, own.model(), config_of("lora", own), RUNS)
+        other_task = tasks.load(settings)
+        training = Training(other_task, other_task.model(), config_of("lora", other_task), RUNS)
         training.train_step()
         state = training.optimizer.state
         norms[clip] = [state[row]["exp_avg"].norm().item() / 0.1 for row in training.parameters.adapters]
@@ -204,10 +204,10 @@ def test_the_model_is_given_back_as_it_was(task: Task) -> None:
 
 def test_a_head_trains_at_its_own_rate(task: Task) -> None:
     settings = load("lr_grid", ["task.steps=3", "task.head_lr=1e-4"]).task
-    own = tasks.load(settings)
-    config = methods.config("ether", {}, settings.target_modules, own.head_modules)
-    model = own.model()
-    training = Training(own, model, config, [Hyperparameters(1e-9, 0), Hyperparameters(1e-9, 1)])
+    other_task = tasks.load(settings)
+    config = methods.config("ether", {}, settings.target_modules, other_task.head_modules)
+    model = other_task.model()
+    training = Training(other_task, model, config, [Hyperparameters(1e-9, 0), Hyperparameters(1e-9, 1)])
     before = [row.detach().clone() for row in training.parameters.heads]
     training.train_step()
     moved = [(a - b).abs().max().item() for a, b in zip(before, training.parameters.heads, strict=True)]
@@ -241,10 +241,12 @@ def test_geometry_of_a_pack_equals_the_merged_layers(task: Task) -> None:
 
 def test_bfloat16_trains(task: Task) -> None:
     settings = load("lr_grid", ["task.steps=4", "task.precision=bfloat16"]).task
-    own = tasks.load(settings)
-    model = own.model().to(torch.bfloat16)
+    other_task = tasks.load(settings)
+    model = other_task.model().to(torch.bfloat16)
     runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-3, 1)]
-    outcomes = [trained.outcome for trained in train(own, model, config_of("ether", own), runs, BASE)]
+    outcomes = [
+        trained.outcome for trained in train(other_task, model, config_of("ether", other_task), runs, BASE)
+    ]
     assert all(math.isfinite(o.loss_last) and o.status == "ok" for o in outcomes)
     assert outcomes[0].loss_last < outcomes[0].loss_first
 
@@ -312,13 +314,13 @@ def test_normals_grow_unless_they_are_put_back(method: str, task: Task) -> None:
 
 def test_a_random_move_replaces_training(task: Task) -> None:
     settings = load("lr_grid", ["task.steps=0"]).task
-    own = tasks.load(settings)
+    other_task = tasks.load(settings)
     runs = [Hyperparameters(1.0, 0, TaskSettings(noise=size)) for size in (0.0, 0.1, 10.0)]
-    trained = train(own, own.model(), config_of("oft", own), runs, BASE)
+    trained = train(other_task, other_task.model(), config_of("oft", other_task), runs, BASE)
     moved = [of_run.outcome.transform_distance for of_run in trained]
     assert moved[0] == pytest.approx(0, abs=1e-6) and moved[0] < moved[1] < moved[2]
     widths = [64] * 15 + [256] * 3
     assert moved[2] < sum(2 * width**0.5 for width in widths) / 18  # OFT's bound, 2 sqrt(d)
     assert [len(of_run.history) for of_run in trained] == [1, 1, 1]
-    again = train(own, own.model(), config_of("oft", own), runs[1:2], BASE)
+    again = train(other_task, other_task.model(), config_of("oft", other_task), runs[1:2], BASE)
     assert again[0].outcome.transform_distance == pytest.approx(moved[1], rel=1e-5)
