@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 PICTURE = re.compile(r"\]\((?:\.\./)?(results/[^)#]+)\)")
+FILE = re.compile(r"<!-- file: (\S+) -->\n```(\w+)\n")
 TABLE = re.compile(r"<!-- table: (\w+) -->")
 
 sys.path.insert(0, str(ROOT))
@@ -33,11 +34,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Makes links work inside the site, and fills in the tables that are made of code."""
+    """Makes links work inside the site, names files over their content, and fills in tables made of code."""
     markdown = re.sub(r"\]\((?:\.\./)?docs/", "](", markdown)
     markdown = markdown.replace("](../results/", "](results/")
     markdown = re.sub(r"\]\((?:\.\./)?CONTRIBUTING\.md", "](contributing.md", markdown)
     markdown = re.sub(r"\]\((?:\.\./)?README\.md", "](index.md", markdown)
+    markdown = FILE.sub(r'```\2 title="\1"\n', markdown)
     return TABLE.sub(lambda match: table(match.group(1)), markdown)
 
 

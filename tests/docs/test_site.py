@@ -86,7 +86,8 @@ def test_the_reference_and_contributing_are_there(site: Path) -> None:
     ):
         assert f'id="{name}"' in reference
     assert "A newcomer" in (site / "architecture.html").read_text()
-    assert 'id="a-method"' in (site / "contributing.html").read_text()
+    contributing = (site / "contributing.html").read_text()
+    assert 'id="a-method"' in contributing and '<span class="filename">scaling.py</span>' in contributing
 
 
 def test_the_search_works_from_files(site: Path) -> None:
