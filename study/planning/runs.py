@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from study.settings import SweepSettings, TaskSettings, per_run_settings
+from study.settings import MethodOptions, SweepSettings, TaskSettings, per_run_settings
 
 PER_RUN = per_run_settings()
 """Task settings that may differ within a pack; any other difference splits packs."""
@@ -25,7 +25,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-TASK_DEFAULTS: dict[str, Any] = {
+TASK_DEFAULTS: dict[str, object] = {
     f.name: f.default_factory() if callable(f.default_factory) else f.default
     for f in dataclasses.fields(TaskSettings)
     if f.default != MISSING
@@ -47,12 +47,12 @@ class Run:
     """One training: everything that decides its result.
 
     Attributes:
-        options: of the method; as open as `peft` is, and so a mapping.
+        options: of the method.
     """
 
     task: TaskSettings = field(hash=False)
     method: str
-    options: Mapping[str, Any] = field(hash=False)
+    options: MethodOptions = field(hash=False)
     lr: float
     seed: int
 
@@ -103,17 +103,17 @@ def plan_runs(settings: SweepSettings) -> list[Run]:
                 continue
             rates = settings.lr or [point["lr"]]
             for values in itertools.product(*axes.values()):
-                task_changes: dict[str, Any] = {}
-                options = dict(settings.method.get(method, {}))
-                for key, value in {**point, **dict(zip(axes, values, strict=True))}.items():
-                    if key.startswith("task."):
-                        task_changes[key.removeprefix("task.")] = value
-                    elif key.startswith("method."):
-                        options[key.removeprefix(prefix)] = value
-                task = dataclasses.replace(settings.task, **task_changes)
+                changes = {**point, **dict(zip(axes, values, strict=True))}
+                options = settings.method.get(method, {}) | _below(prefix, changes)
+                task = dataclasses.replace(settings.task, **_below("task.", changes))
                 for seed in range(settings.seeds):
                     runs += [Run(task, method, options, lr, seed) for lr in rates]
     return runs
+
+
+def _below(prefix: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings whose key begins with the prefix, by the rest of their keys."""
+    return {key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)}
 
 
 def group_by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:

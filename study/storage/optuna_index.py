@@ -23,7 +23,12 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
     of all, so that it is never the best one; a failed run is a failed trial.
     """
     import optuna
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState, create_trial
@@ -43,7 +48,7 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
         direction="maximize" if higher else "minimize",
     )
     options = [c for c in runs.columns if c.startswith("method.") and runs[c].nunique() > 1]
-    distributions: dict[str, Any] = {
+    distributions: dict[str, BaseDistribution] = {
         "method": CategoricalDistribution(sorted(runs.method.unique())),
         "lr": FloatDistribution(runs.lr.min(), runs.lr.max(), log=True),
         "seed": IntDistribution(0, int(runs.seed.max())),
@@ -53,15 +58,14 @@ def write_study(folder: Path, runs: pd.DataFrame) -> Path:
     worst = finished.valid.min() if higher else finished.valid.max()
     trials = []
     for row in runs.to_dict("records"):
-        options_of_run = [option for option in options if not _missing(row[option])]
+        present = [option for option in options if not _missing(row[option])]
+        names = ("method", "lr", "seed", *present)
         failed = row["status"] == "failed"
         trials.append(
             create_trial(
                 state=TrialState.FAIL if failed else TrialState.COMPLETE,
-                params={name: row[name] for name in ("method", "lr", "seed", *options_of_run)},
-                distributions={
-                    name: distributions[name] for name in ("method", "lr", "seed", *options_of_run)
-                },
+                params={name: row[name] for name in names},
+                distributions={name: distributions[name] for name in names},
                 value={"failed": None, "diverged": worst}.get(row["status"], row["valid"]),
                 user_attrs={
                     "run_id": row["run_id"],

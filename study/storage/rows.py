@@ -184,7 +184,7 @@ _EMPTY: dict[Any, Any] = {str: "", bool: False, int: 0, float: math.nan}
 
 
 @cache
-def _defaults(kind: Any) -> dict[str, Any]:
+def _defaults(kind: Any) -> dict[str, object]:
     """Every column of a kind of row, with what stands in it where nothing was written."""
     types = typing.get_type_hints(kind)
     return {

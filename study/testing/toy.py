@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from study import methods
 from study.errors import first_line
 from study.methods.multiplicative import MultiplicativeLayer
+from study.settings import MethodOptions
 from study.testing.checks import need
 
-Options = dict[str, Any]
+Options = MethodOptions
 
 LAYERS = ["first", "second"]
 MISFIT = 23

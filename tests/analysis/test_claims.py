@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from support import synthetic
-from support.synthetic import FLAT, GOOD, LOW, hill
+from support.records import synthetic
+from support.records.synthetic import FLAT, GOOD, LOW, hill
 
 from analysis.data.labels import label_runs
 from analysis.data.table import Study

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from support import synthetic
-from support.comparisons import BASE, LRS, diverge, judged, of, pair, write
-from support.synthetic import hill
+from support.records import synthetic
+from support.records.comparisons import BASE, LRS, diverge, judged, of, pair, write
+from support.records.synthetic import hill
 
 from analysis.compare import draw, main, page, tables
 from analysis.comparison.compared import read

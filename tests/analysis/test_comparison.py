@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from support import synthetic
-from support.comparisons import BASE, LRS, diverge, judged, of, pair, wobbling, write
-from support.synthetic import Curve, hill
+from support.records import synthetic
+from support.records.comparisons import BASE, LRS, diverge, judged, of, pair, wobbling, write
+from support.records.synthetic import Curve, hill
 
 from analysis.comparison.compared import read
 from analysis.comparison.pareto import draw_pareto, pareto_front

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support import synthetic
 from support.paths import ROOT
-from support.synthetic import hill
+from support.records import synthetic
+from support.records.synthetic import hill
 
 from analysis.data.studies import (
     GLUE_MINIATURES,

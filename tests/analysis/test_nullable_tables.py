@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support import synthetic
 from support.paths import REFERENCE
-from support.synthetic import hill
+from support.records import synthetic
+from support.records.synthetic import hill
 
 from analysis.data.labels import label_runs, setting_text, settings_columns
 from analysis.data.table import Study, load

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support import synthetic
-from support.synthetic import GOOD, hill
+from support.records import synthetic
+from support.records.synthetic import GOOD, hill
 
 from analysis.data.studies import GLUE_MINIATURES
 from analysis.paper.report import FIGURES, main

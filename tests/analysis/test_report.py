@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from support import synthetic
-from support.synthetic import LRS, hill
+from support.records import synthetic
+from support.records.synthetic import LRS, hill
 
 from analysis.data.table import load
 from analysis.figures.style import method_styles

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from support import synthetic
-from support.synthetic import LRS, hill
+from support.records import synthetic
+from support.records.synthetic import LRS, hill
 
 from analysis.data.labels import label_runs
 from analysis.data.scores import Scores, scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.profiles import profile_of
+from support.records.profiles import profile_of
 
 from study import config
 from study.coordination import coordinator

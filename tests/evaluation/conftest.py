@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import pytest
-from support.benchmark_data import hub, sentence
+from support.texts.benchmark_data import hub, sentence
 from support.tiny_llama import OPTIONS, make_study, save_llama
 
 from study import evaluate

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
-from support.benchmark_data import ARC, MMLU, TRUTHFUL, sentence
+from support.texts.benchmark_data import ARC, MMLU, TRUTHFUL, sentence
 from support.tiny_llama import by_hand, make_study, table
 from torch import nn
 from transformers import LlamaForCausalLM

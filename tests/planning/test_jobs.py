@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from support.profiles import profile_of
+from support.records.profiles import profile_of
 
 from study.config import load
 from study.planning import jobs

@@ -18,7 +18,7 @@ from study.planning.runs import Run
 from study.settings import TaskSettings
 from study.storage import tables
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
-from support.benchmark_data import ARC, MMLU, TRUTHFUL, WORDS
+from support.texts.benchmark_data import ARC, MMLU, TRUTHFUL, WORDS
 
 OPTIONS: dict[str, dict[str, Any]] = {"ether_plus": {"blocks": 2}, "lora": {"r": 2}, "naive": {"blocks": 4}}
 

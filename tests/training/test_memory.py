@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.random_words import Words
+from support.texts.random_words import Words
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.random_words import MODELS, NO_DROPOUT, Words
+from support.texts.random_words import MODELS, NO_DROPOUT, Words
 from torch import Tensor, nn
 
 from study import methods

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from support.random_words import NO_DROPOUT, Words
+from support.texts.random_words import NO_DROPOUT, Words
 from torch import Tensor, nn
 
 from study import methods

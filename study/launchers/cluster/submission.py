@@ -43,7 +43,7 @@ MakeExecutor = Callable[[LauncherSettings, Path, str], Any]
 def submit(
     batches: Batches, jobs: Sequence[Job], settings: LauncherSettings, make_executor: MakeExecutor
 ) -> dict[str, ArrayTask]:
-    """Submits the jobs as one array; while Slurm's controller is away, tries again. ArrayTasks by the jobs' keys.
+    """Submits the jobs as one array, again while Slurm's controller is away; their tasks by their keys.
 
     Raises:
         UsageError: if Slurm refuses them.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from study.errors import UsageError
 from study.methods import external
 from study.methods.catalogue.names import own_names
 from study.methods.catalogue.refusals import refusal
+from study.settings import MethodOptions
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-DEFAULTS: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, MethodOptions] = {
     "ia3": {"feedforward_modules": []},  # peft knows none for most models: scale every layer's output
     "frod": {"progressbar": False},
 }
@@ -22,7 +23,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 def config(
     name: str,
-    options: dict[str, Any],
+    options: MethodOptions,
     target_modules: list[str] | str | None = None,
     modules_to_save: list[str] | None = None,
 ) -> PeftConfig:
@@ -38,7 +39,7 @@ def config(
     return _config_class(name, options)(**modules | DEFAULTS.get(name.removeprefix("peft:"), {}) | given)
 
 
-def _config_class(name: str, options: dict[str, Any]) -> type[PeftConfig]:
+def _config_class(name: str, options: MethodOptions) -> type[PeftConfig]:
     if name in own_names():
         module = importlib.import_module(f"study.methods.{name}")
         return next(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from study.methods import external
 from study.methods.catalogue.names import own_names
 from study.methods.catalogue.options import options
+from study.settings import MethodOptions
 
 REFUSED = {
     "adalora": "its ranks are reallocated by calls that a training loop of its own must make",
@@ -33,7 +32,7 @@ REFUSED_OPTIONS: dict[tuple[str, str], dict[str, str]] = {
 """What would fail late, or train as something else than it says."""
 
 
-def refusal(name: str, given: dict[str, Any]) -> str:
+def refusal(name: str, given: MethodOptions) -> str:
     """Why a method, or a value of one of its options, cannot be trained here; empty if nothing says so."""
     key = name.removeprefix("peft:")
     if name in own_names() or name in external.sources():

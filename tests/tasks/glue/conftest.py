@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.labelled_text import ENCODERS, MODELS, SPECIAL, WORDS
+from support.texts.labelled_text import ENCODERS, MODELS, SPECIAL, WORDS
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.labelled_text import Rows, load, rows_of, sentences, write
+from support.texts.labelled_text import Rows, load, rows_of, sentences, write
 
 from study.errors import UsageError
 from study.tasks import SPLITS

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
-from support.labelled_text import load, rows_of, write
+from support.texts.labelled_text import load, rows_of, write
 
 from study.tasks.labelled_text.subsets import GLUE
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.labelled_text import MODELS, WORDS, load, rows_of, sentences, write
+from support.texts.labelled_text import MODELS, WORDS, load, rows_of, sentences, write
 from transformers import AutoConfig, AutoModel
 
 from study import methods

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.labelled_text import load, rows_of, write
+from support.texts.labelled_text import load, rows_of, write
 from transformers import PreTrainedTokenizerFast
 
 from study import config, tasks

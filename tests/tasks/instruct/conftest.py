@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.instructions import MODELS, ROWS, load
+from support.texts.instructions import MODELS, ROWS, load
 from tokenizers import ByteLevelBPETokenizer, processors
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.instructions import MODELS, ROWS, TARGETS, paper, write
+from support.texts.instructions import MODELS, ROWS, TARGETS, paper, write
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from study import methods

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.instructions import batch_of
+from support.texts.instructions import batch_of
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import LlamaForCausalLM

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.instructions import batch_of, load
+from support.texts.instructions import batch_of, load
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM

@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from support.instructions import load
+from support.texts.instructions import load
 
 from study import methods
 from study.tasks import SPLITS

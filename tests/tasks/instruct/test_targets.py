@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.instructions import batch_of
+from support.texts.instructions import batch_of
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 

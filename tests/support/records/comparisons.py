@@ -9,8 +9,8 @@ from analysis.comparison.compared import read
 from analysis.comparison.costs import costs_table
 from analysis.comparison.sentences import sentences
 from analysis.comparison.table import comparison_table
-from support import synthetic
-from support.synthetic import Curve, hill
+from support.records import synthetic
+from support.records.synthetic import Curve, hill
 
 LRS = [10 ** (k / 2) for k in range(-9, 1)]
 BASE = hill(-2.2, 2, 0.8, noise=0.01)

@@ -1,0 +1,1 @@
+"""Records, comparisons and profiles that no run has left."""

@@ -1,0 +1,1 @@
+"""Small texts, and models and benchmarks for them."""
