@@ -89,7 +89,8 @@ def config_class(name: str) -> type[PeftConfig]:
     """The config of the one method in the module, registered with `peft` if it is not yet.
 
     Raises:
-        UsageError: if there is no method in it, more than one, or a config without a tuner.
+        UsageError: if there is no method in it, more than one, a config without a tuner, or one that `peft`
+            could not tell from others.
     """
     from peft import PeftConfig
     from peft.tuners.tuners_utils import BaseTuner
@@ -115,7 +116,10 @@ def config_class(name: str) -> type[PeftConfig]:
             raise UsageError(f"{path}: {config.__name__} needs one MultiplicativeLayer, found {len(layers)}")
         if not vars(config).get("PEFT_NAME"):
             config.PEFT_NAME = name
-        register(config, layers[0])
+        try:
+            register(config, layers[0])
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from None
     else:
         if len(tuners) != 1:
             raise UsageError(f"{path}: {config.__name__} needs one tuner (BaseTuner), found {len(tuners)}")

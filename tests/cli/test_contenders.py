@@ -17,6 +17,10 @@ from study.errors import UsageError
 from study.methods import external
 
 
+UNNAMED = SCALING.group(1).replace("scaling_factors", "factors")
+"""Its parameters lack the beginning by which `peft` would find them."""
+
+
 @pytest.fixture(autouse=True)
 def no_method_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(external.VARIABLE, "")
@@ -47,6 +51,7 @@ def test_a_contender(text: str, expected: Contender) -> None:
     ("syntax", "def f(:\n", "cannot be imported: SyntaxError"),
     ("toolless", TUNER.split("class {0}Model")[0].format("A"), "AConfig needs one tuner .BaseTuner., found"),
     ("ether", "x = 1\n", "there is a method ether already; give the file another name"),
+    ("unnamed", UNNAMED, "unnamed.py: parameters of ScalingLayer must begin with 'scaling_'"),
 ])  # fmt: skip
 def test_files_that_hold_no_method(name: str, text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
