@@ -16,8 +16,11 @@ from study.config.compose import load
 from study.errors import UsageError
 from study.methods import external
 
-
-UNNAMED = SCALING.group(1).replace("scaling_factors", "factors")
+UNNAMED = (
+    SCALING.group(1)
+    .replace("scaling_factors", "factors")
+    .replace("register(ScalingConfig, ScalingLayer)", "")
+)
 """Its parameters lack the beginning by which `peft` would find them."""
 
 
