@@ -121,7 +121,7 @@ def test_what_is_damaged_is_set_aside_and_done_again(
     assert refused.returncode == 2 and "history.parquet is damaged; run the sweep's" in refused.stderr
     again = study_command("study.sweep", *SMALL)
     assert again.returncode == 0, again.stderr
-    for path, what in ((record, "Its runs are"), (study / "history.parquet", "It is made anew")):
+    for path, what in ((record, "Its runs are"), (study / "history.parquet", "It is rebuilt")):
         assert f"{path.name} is damaged; kept as {path.name}.damaged. {what}" in again.stderr
         assert path.with_name(f"{path.name}.damaged").exists()
     assert "plan.json is damaged" in again.stderr
