@@ -32,7 +32,7 @@ check: .venv/tested
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict --follow-imports=silent study/planning study/storage study/launchers study/coordination
+	.venv/bin/mypy --strict --cache-dir .mypy_cache/strict --follow-imports=silent study/planning study/storage study/launchers study/coordination
 	.venv/bin/lint-imports
 
 docs: .venv/tested
