@@ -20,7 +20,7 @@ from study.coordination.folder import tidy_folder
 from study.coordination.plan_file import read_plan, write_plan
 from study.coordination.prefetch import prefetch, stay_offline_if_prefetched
 from study.launchers import Capacity, Detached, Session
-from study.planning.jobs import Answer, CannotStore, Died, Job, Lost, Refused, Trained, TrainJob
+from study.planning.jobs import Answer, CannotStore, Died, Job, Lost, Trained, TrainJob
 from study.planning.packs import Pack, best_pack_sizes, plan_packs
 from study.planning.profile import Profile
 from study.planning.runs import Run, group_by_variant
@@ -171,7 +171,7 @@ def _settle(job: TrainJob, answer: Answer, progress: Progress) -> list[TrainJob]
                 return halves
             _record_failure(job, answer)
             progress.add(Counter(["failed"] * len(job.runs)), job.title)
-        case Refused() | _:
+        case _:
             raise AssertionError(f"no answer to a pack: {answer}")
     return []
 
