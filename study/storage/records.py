@@ -84,13 +84,13 @@ def _index(folder: Path) -> dict[str, tuple[str, Path]]:
     Where a run stands in two files (its pack was cut anew), a finished record goes before a failed
     one, then the older file's. Damaged files are passed over.
     """
-    found: dict[str, tuple[str, Path]] = {}
+    index: dict[str, tuple[str, Path]] = {}
     for path in sorted((folder / "records").glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
         parts = _parts(path)
         for run_id, status in (parts[0] if parts else {}).items():
-            if run_id not in found or found[run_id][0] == "failed":
-                found[run_id] = status, path
-    return found
+            if run_id not in index or index[run_id][0] == "failed":
+                index[run_id] = status, path
+    return index
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -103,8 +103,8 @@ def read_all(folder: Path) -> Iterator[RecordJson]:
     by_file: dict[Path, set[str]] = {}
     for run_id, (_, path) in _index(folder).items():
         by_file.setdefault(path, set()).add(run_id)
-    for path, own in by_file.items():
-        yield from (record for record in read(path) or [] if record["row"]["run_id"] in own)
+    for path, run_ids in by_file.items():
+        yield from (record for record in read(path) or [] if record["row"]["run_id"] in run_ids)
 
 
 def quarantine_damaged(folder: Path) -> None:

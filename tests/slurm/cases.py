@@ -21,6 +21,7 @@ PARTITIONS: dict[str, tuple[list[int], str]] = {
     "cut": ([9, 10], ""),
     "held": ([11], ""),
     "detached": ([12], ""),
+    "contract": ([13], ""),
 }
 
 

@@ -88,6 +88,34 @@ def test_twenty_runs_over_two_nodes_equal_the_local_sweep(
     assert "gpu1" in logs or len(re.findall("Starting with", logs)) >= 4
 
 
+CONTRACT = """
+import sys
+from pathlib import Path
+
+from study import config
+from study.testing import launcher_contract
+
+overrides = ["launcher=slurm", "launcher.partition=contract", "launcher.device=cpu"]
+results = launcher_contract.run(config.load("lr_grid", overrides).launcher, Path.cwd())
+for result in results:
+    print(result.check, result.ok, result.message, f"{result.seconds:.0f} s")
+sys.exit(not all(result.ok for result in results))
+"""
+
+
+def test_the_launcher_keeps_the_contract_of_launchers(
+    clusters: tuple[Cluster, Cluster], outcomes: dict[str, Future[Sweep]], tmp_path: Path
+) -> None:
+    """On nodes of its own, while the cases run beside it."""
+    environment = clusters[0].environment | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", CONTRACT], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=900,
+    )  # fmt: skip
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("case", ["usr2", "requeued", "preempted"])
 def test_a_task_that_is_interrupted_goes_on(
     case: str, outcomes: dict[str, Future[Sweep]], expected: Path
