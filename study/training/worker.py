@@ -7,6 +7,7 @@ saves what it trains first.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import os
@@ -194,6 +195,9 @@ class Worker:
             torch.cuda.reset_peak_memory_stats()
         trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.whole_model)
         circumstances = self._circumstances(job, attempt)
+        if self.device.type == "cuda":
+            peak_mb = torch.cuda.max_memory_allocated() / 2**20
+            circumstances = dataclasses.replace(circumstances, memory_mb=peak_mb)
         return [
             RunRecord(
                 Identity.of(run, job.sweep),
@@ -206,13 +210,12 @@ class Worker:
         ]
 
     def _circumstances(self, job: TrainJob, attempt: Attempt) -> Circumstances:
-        on_gpu = self.device.type == "cuda"
+        """Those of a pack that has not ended: of memory, only one that did can say what it took."""
         return Circumstances(
             pack_id=job.pack_id,
             attempt=attempt.number,
             halved=job.halved,
-            memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else float("nan"),
-            device=torch.cuda.get_device_name() if on_gpu else "cpu",
+            device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             **vars(job.provenance),
         )
 
