@@ -141,7 +141,7 @@ def train_jobs(
             folder=str(folder.resolve()),
             runs=pack.runs,
             seconds=pack.seconds(profiles_by_variant),
-            whole_model=profiles_by_variant[pack.runs[0].variant].whole_model,
+            mapping=profiles_by_variant[pack.runs[0].variant].mapping,
             checkpoint_s=settings.checkpoint_s,
             save_adapters=settings.save_adapters != "none",
             sweep=settings.sweep,

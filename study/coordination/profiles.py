@@ -21,7 +21,7 @@ from study.settings import SweepSettings
 from study.storage.files import write_atomically
 from study.storage.provenance import provenance
 
-VERSION = 3
+VERSION = 4
 """Of what a profile holds; older ones are measured anew."""
 
 Groups = Mapping[str, list[Run]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from study.planning.packs import Pack
-from study.planning.profile import Footprint, Profile
+from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import Run, digest
 
 # Jobs -----------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ class TrainJob:
     Attributes:
         folder: the study's, as an absolute path.
         seconds: estimated.
-        whole_model: how the runs are mapped, see `study.planning.profile.Profile`.
+        mapping: how the runs train together.
         checkpoint_s: seconds between two checkpoints.
         halved: the pack ran out of memory before, and this is a part of it.
     """
@@ -41,7 +41,7 @@ class TrainJob:
     folder: str
     runs: tuple[Run, ...]
     seconds: float
-    whole_model: bool
+    mapping: RunMapping
     checkpoint_s: float
     save_adapters: bool
     sweep: str
@@ -232,6 +232,7 @@ _DECODE: dict[str, Callable[[Any], Any]] = {
     "run": Run.from_json,
     "runs": lambda runs: tuple(Run.from_json(run) for run in runs),
     "provenance": lambda content: Provenance(**content),
+    "mapping": RunMapping,
     "profile": Profile.from_json,
     "footprint": lambda content: Footprint(**content),
     "statuses": tuple,

@@ -29,6 +29,7 @@ from study.errors import UsageError, first_line
 from study.planning.jobs import (
     Answer,
     CannotStore,
+    Died,
     Estimated,
     EstimateJob,
     Fetched,
@@ -49,6 +50,8 @@ from study.storage.files import CannotWrite
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
+from study.training.failure import failure_line
+from study.training.frozen_base import BaseSeal
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
@@ -58,11 +61,16 @@ from study.training.train import Hyperparameters, train
 
 
 class Base(NamedTuple):
-    """What runs start from: a task, its base model on the device, and that model's scores per split."""
+    """What runs start from: a task, its base model on the device, and that model's scores per split.
+
+    Attributes:
+        seal: tells whether the model still is what it was.
+    """
 
     task: Task
     model: nn.Module
     scores: dict[str, float]
+    seal: BaseSeal
 
 
 class Worker:
@@ -101,39 +109,39 @@ class Worker:
             task = tasks.load(run.task)
             model = base_model(task, self.device)
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
-            self._loaded = (key, Base(task, model, scores))
+            self._loaded = (key, Base(task, model, scores, BaseSeal(model)))
         return self._loaded[1]
 
     def _probe(self, job: ProbeJob) -> Probed | Refused:
-        run = job.run
+        run, model = job.run, None
         try:
-            task, model, _ = self._base(run)
+            task, model, _, seal = self._base(run)
             config = peft_config(run, task, model)
-            return Probed(profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb))
-        except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
-            self._loaded = None
+            measured = profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb)
+            seal.check()
+            return Probed(measured)
+        except Exception as error:
+            self._loaded = None  # it may have been left with adapters in it
             if is_out_of_memory(error):
                 size = job.pack_size or 1
                 return Refused(f"method {run.method}: out of memory with {size} runs in a pack")
-            if isinstance(error, RuntimeError | MemoryError):
-                raise
-            return _refused(run, error)
+            return _refused(run, error, model)
 
     def _estimate(self, job: EstimateJob) -> Estimated | Refused:
-        run = job.run
+        run, model = job.run, None
         try:
             task = tasks.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
             return Estimated(estimate(task, model, peft_config(run, task, model)))
-        except (UsageError, ValueError, TypeError) as error:
-            return _refused(run, error)
+        except Exception as error:
+            return _refused(run, error, model)
 
     def _fetch(self, job: FetchJob) -> Fetched | Refused:
         try:
             tasks.load(job.run.task).model()
-        except UsageError as error:
-            return Refused(str(error))
+        except Exception as error:
+            return _refused(job.run, error, None)
         return Fetched()
 
     def _train(self, job: TrainJob) -> Trained | CannotStore:
@@ -166,7 +174,7 @@ class Worker:
             raise
         except Exception as error:
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = failure_line(error, job.runs[0], self._loaded[1].model if self._loaded else None)
             out_of_memory = is_out_of_memory(error)
         self._loaded = None  # it may have been left with adapters in it
         if out_of_memory:
@@ -181,7 +189,7 @@ class Worker:
         return [RunRecord(Identity.of(run, job.sweep), outcome, circumstances) for run in job.runs]
 
     def _trained_records(self, job: TrainJob, attempt: Attempt) -> list[RunRecord]:
-        task, model, scores = self._base(job.runs[0])
+        task, model, scores, seal = self._base(job.runs[0])
         config = peft_config(job.runs[0], task, model)
         hyperparameters = [Hyperparameters(run.lr, run.seed, run.task) for run in job.runs]
 
@@ -193,7 +201,8 @@ class Worker:
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.whole_model)
+        trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.mapping)
+        seal.check()
         circumstances = self._circumstances(job, attempt)
         if self.device.type == "cuda":
             peak_mb = torch.cuda.max_memory_allocated() / 2**20
@@ -249,9 +258,13 @@ def target_modules(task: Task, model: nn.Module) -> list[str]:
     return named or layers
 
 
-def _refused(run: Run, error: Exception) -> Refused:
-    where = "" if isinstance(error, UsageError) else f"method {run.method}: "
-    return Refused(where + first_line(error))
+def _refused(run: Run, error: Exception, model: nn.Module | None) -> Refused:
+    """A refusal in one line; what was not foreseen is in the log in full."""
+    if isinstance(error, ValueError | TypeError):  # as methods refuse what does not fit
+        return Refused(f"method {run.method}: {first_line(error)}")
+    if not isinstance(error, UsageError):
+        traceback.print_exc()
+    return Refused(failure_line(error, run, model))
 
 
 def _joined(answers: list[Trained | CannotStore]) -> Trained | CannotStore:
@@ -303,9 +316,12 @@ def main() -> None:
         if isinstance(job, TrainJob):
             training.set()
         try:
-            answer = worker.do(job)
+            answer: Answer = worker.do(job)
         except (Stopped, Superseded):
             os._exit(143)
+        except Exception as error:
+            traceback.print_exc()
+            answer = Died(1, f"{job.title}: {type(error).__name__}: {first_line(error)}")
         training.clear()
         answers.write(json.dumps(answer_to_json(answer)) + "\n")
 

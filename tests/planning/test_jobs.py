@@ -25,12 +25,12 @@ from study.planning.jobs import (
     Trained,
     TrainJob,
 )
-from study.planning.profile import Footprint
+from study.planning.profile import Footprint, RunMapping
 from study.planning.runs import Run, plan_runs
 
 RUNS = tuple(plan_runs(load("lr_grid", ["method=ether,lora", "seeds=2", "lr=1e-3,1e-2", "task.noise=0,0.1"])))
 TRAIN = TrainJob(
-    "/results/x", RUNS[:5], 7.0, False, 60.0, True, "lr_grid", Provenance("torch 2", "abc", True)
+    "/results/x", RUNS[:5], 7.0, RunMapping.LOOPS, 60.0, True, "lr_grid", Provenance("torch 2", "abc", True)
 )
 ALL_JOBS = [
     TRAIN, ProbeJob("v", RUNS[0], 9, None, 80.0), EstimateJob("v", RUNS[-1]), FetchJob(RUNS[0]),
