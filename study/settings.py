@@ -161,6 +161,10 @@ class SweepSettings:
     )
     dry_run: bool = setting(False, "print the plan, run nothing")
     retry: str | None = setting(None, "`failed`: repeat the runs that failed", choices=("failed",))
+    mixed_versions: bool = setting(
+        False,
+        "add runs to a study that was begun with other versions of torch, transformers, peft or this project",
+    )
     report: bool = setting(True, "draw the learning-rate report at the end")
 
 

@@ -33,6 +33,8 @@ from study.planning.jobs import (
     EstimateJob,
     Fetched,
     FetchJob,
+    Inspected,
+    InspectJob,
     Job,
     Probed,
     ProbeJob,
@@ -46,9 +48,17 @@ from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, records
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
+from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
+from study.training.inspection import (
+    LoadedTask,
+    fingerprints,
+    inspection,
+    is_out_of_reach,
+    why_changed,
+)
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
@@ -74,6 +84,7 @@ class Worker:
 
     def __init__(self, device: torch.device, stop: Callable[[], bool]) -> None:
         self.device, self.stop = device, stop
+        self._task = LoadedTask()
         self._loaded: tuple[str, Base] | None = None
 
     def do(self, job: Job) -> Answer:
@@ -90,6 +101,8 @@ class Worker:
                 return self._probe(job)
             case EstimateJob():
                 return self._estimate(job)
+            case InspectJob():
+                return self._inspect(job)
             case FetchJob():
                 return self._fetch(job)
 
@@ -98,8 +111,10 @@ class Worker:
         key = digest(canonical(run.task, leave_out=PER_RUN))
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
-            task = tasks.load(run.task)
+            task, found = self._task.load(run.task)
             model = base_model(task, self.device)
+            if fingerprints(task).model != found.model:
+                raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
             self._loaded = (key, Base(task, model, scores))
         return self._loaded[1]
@@ -129,6 +144,16 @@ class Worker:
         except (UsageError, ValueError, TypeError) as error:
             return _refused(run, error)
 
+    def _inspect(self, job: InspectJob) -> Inspected | Refused:
+        settings = job.runs[0].task
+        try:
+            task, found = self._task.load(settings)
+            return Inspected(inspection(task, found, job.runs, peft_config))
+        except UsageError as error:
+            return Refused(str(error), is_out_of_reach(error))
+        except (ValueError, TypeError) as error:
+            return Refused(f"task {settings.name} with task.model={settings.model}: {first_line(error)}")
+
     def _fetch(self, job: FetchJob) -> Fetched | Refused:
         try:
             tasks.load(job.run.task).model()
@@ -136,14 +161,21 @@ class Worker:
             return Refused(str(error))
         return Fetched()
 
-    def _train(self, job: TrainJob) -> Trained | CannotStore:
-        """Trains a pack and writes its records.
+    def _train(self, job: TrainJob) -> Trained | CannotStore | Refused:
+        """Trains a pack and writes its records, if data, model and versions are as it was planned with.
 
         A pack that does not fit in memory is cut in two, and so are its halves; each leaves its own records.
         """
         folder, pack_id = Path(job.folder), job.pack_id
         if statuses := records.read_statuses(folder, pack_id):
             return Trained(tuple(statuses))  # another attempt finished it
+        try:
+            found = self._task.load(job.runs[0].task)[1]
+        except UsageError as error:
+            return Refused(str(error))
+        if changed := why_changed(job, found, provenance()):
+            return Refused(changed)
+        job = dataclasses.replace(job, fingerprints=found)
         try:
             attempt = Attempt(folder, pack_id, job.checkpoint_s, self.stop)
             pack_records = self._pack_records(job, attempt)
@@ -216,6 +248,8 @@ class Worker:
             attempt=attempt.number,
             halved=job.halved,
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            data_fingerprint=job.fingerprints.data,
+            model_fingerprint=job.fingerprints.model,
             **vars(job.provenance),
         )
 
@@ -254,11 +288,11 @@ def _refused(run: Run, error: Exception) -> Refused:
     return Refused(where + first_line(error))
 
 
-def _joined(answers: list[Trained | CannotStore]) -> Trained | CannotStore:
+def _joined(answers: list[Trained | CannotStore | Refused]) -> Trained | CannotStore | Refused:
     """One answer for the halves of a pack."""
     statuses: list[str] = []
     for answer in answers:
-        if isinstance(answer, CannotStore):
+        if not isinstance(answer, Trained):
             return answer
         statuses += answer.statuses
     return Trained(tuple(statuses))
