@@ -71,6 +71,14 @@ class TaskSettings:
     model: str = setting(MISSING, "hub name, local path, or `shipped`")
     data: str = setting(MISSING, "a data set's hub name, a local path, or the task's own")
     subset: str | None = setting(None, "which of the task's data sets")
+    kind: str | None = setting(
+        None, "what labels are; null: by the rule in docs/data.md", choices=("classification", "regression")
+    )
+    text_column: list[str] = field(
+        default_factory=list,
+        metadata=described("columns of the text, or of a pair; []: by their usual names"),
+    )
+    label_column: str | None = setting(None, "column of what is learnt; null: by its usual name")
     max_length: int | None = setting(None, "tokens; null: what the task says for its data", above=0)
     target_modules: list[str] = field(
         default_factory=list, metadata=described("layers to adapt; []: each linear layer of the blocks")

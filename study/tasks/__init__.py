@@ -122,6 +122,20 @@ class Task(ABC):
             yield self.examples(split, indices)
 
 
+def refuse_unused(settings: TaskSettings, names: Sequence[str], what: str) -> None:
+    """Refuses settings that are given and would reach nothing.
+
+    Args:
+        what: the data or task that does not read them.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    for name in names:
+        if value := getattr(settings, name):
+            raise UsageError(f"task.{name}={value} reaches nothing: {what} has no such choice")
+
+
 def names() -> list[str]:
     """Every name that can stand behind `task=`: the files of this folder, one task each."""
     return sorted({path.stem for path in FOLDER.glob("*.py")} - NO_TASKS)
