@@ -61,25 +61,45 @@ def inspect(runs: Sequence[Run], session: Session, elsewhere: bool) -> Understan
         UsageError: if data, model or options cannot be used.
     """
     understood = Understanding(runs_to_inspect(runs))
-    keys = {InspectJob(tuple(asked)): key for key, asked in understood.runs.items()}
-    refusals = []
-    for job, answer in session.do(list(keys)):
-        assert isinstance(job, InspectJob)
-        match answer:
-            case Inspected(inspection):
-                understood.inspections[keys[job]] = inspection
-            case Refused(reason, out_of_reach) if out_of_reach and elsewhere:
-                understood.reasons[keys[job]] = reason
-            case Refused(reason):
-                refusals.append(reason)
-            case Died() | Lost():
-                why = answer.words if isinstance(answer, Died) else answer.cause
-                reason = f"{job.title} cannot be inspected: {why}"
-                if not elsewhere:
-                    raise UsageError(reason)
-                understood.reasons[keys[job]] = reason
-            case _:
-                raise AssertionError(f"no answer to an inspection: {answer}")
+    refusals: list[str] = []
+    for keys in _rounds(understood.runs) if elsewhere else [list(understood.runs)]:
+        away = {_source(understood.runs[key]): reason for key, reason in understood.reasons.items()}
+        sources = {key: _source(understood.runs[key]) for key in keys}
+        understood.reasons |= {key: away[source] for key, source in sources.items() if source in away}
+        jobs = {InspectJob(tuple(understood.runs[key])): key for key in keys if sources[key] not in away}
+        for job, answer in session.do(list(jobs)):
+            assert isinstance(job, InspectJob)
+            match answer:
+                case Inspected(inspection):
+                    understood.inspections[jobs[job]] = inspection
+                case Refused(reason, out_of_reach) if not (out_of_reach and elsewhere):
+                    refusals.append(reason)
+                case Refused() | Died() | Lost():
+                    understood.reasons[jobs[job]] = _reason(job, answer)
+                case _:
+                    raise AssertionError(f"no answer to an inspection: {answer}")
+    if not elsewhere:
+        refusals += understood.reasons.values()
     if refusals:
         raise UsageError(min(refusals))
     return understood
+
+
+def _rounds(asked: Mapping[str, Sequence[Run]]) -> list[list[str]]:
+    """First one task of each model and data: a hub that does not answer is asked once, not for each."""
+    first = {_source(runs): key for key, runs in reversed(list(asked.items()))}
+    return [list(first.values()), [key for key in asked if key not in first.values()]]
+
+
+def _source(runs: Sequence[Run]) -> tuple[str, str]:
+    return runs[0].task.model, runs[0].task.data
+
+
+def _reason(job: InspectJob, answer: Refused | Died | Lost) -> str:
+    match answer:
+        case Refused(reason):
+            return reason
+        case Died():
+            return f"{job.title} cannot be inspected: {answer.words}"
+        case Lost(cause):
+            return f"{job.title} cannot be inspected: {cause}"

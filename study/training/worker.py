@@ -137,7 +137,7 @@ class Worker:
     def _estimate(self, job: EstimateJob) -> Estimated | Refused:
         run = job.run
         try:
-            task = tasks.load(run.task)
+            task, _ = self._task.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
             return Estimated(estimate(task, model, peft_config(run, task, model)))
