@@ -26,6 +26,7 @@ import pandas as pd
 from benchmarks.command import command_parser
 from study import config
 from study.coordination.coordinator import train_jobs
+from study.coordination.inspection import Understanding
 from study.launchers.cluster.batches import write_answer
 from study.launchers.slurm import Queue
 from study.planning.jobs import Trained, TrainJob, job_from_json
@@ -87,7 +88,8 @@ def measure(runs: int, folder: Path) -> dict[str, float]:
     sizes = {variant: PACK for variant in group_by_variant(planned)}
     packs = plan_packs(planned, sizes)
     clock.append(time.perf_counter())
-    jobs = train_jobs(folder, settings, packs, {variant: PROFILE for variant in sizes})
+    profiles = {variant: PROFILE for variant in sizes}
+    jobs = train_jobs(folder, settings, packs, profiles, Understanding({}))
     with Queue(settings.launcher, folder, make_executor=StandIn) as queue:
         answered = sum(1 for _ in queue.do(jobs))
     clock.append(time.perf_counter())

@@ -17,7 +17,6 @@ from study import config
 from study.cli.arguments import Arguments, Command, Key
 from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
-from study.coordination.borrow import borrow_records
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.coordination.plan_file import read_plan
@@ -145,11 +144,8 @@ def compare(arguments: Arguments, command: str) -> int:
         raise UsageError("two of the methods are the same, options included; nothing to compare")
     offer(contenders)
     if settings.dry_run:
-        print(format_plan(settings, runs))
+        print(format_plan(settings, runs, borrow_from=Path(loaded[0].results)))
         return 0
-
-    def prepare(folder: Path) -> None:
-        borrow_records(folder, Path(loaded[0].results), {run.run_id for run in runs})
 
     def draw(folder: Path) -> Path:
         from analysis.compare import draw as draw_report
@@ -158,7 +154,7 @@ def compare(arguments: Arguments, command: str) -> int:
         Comparison(labels, label_of, command, _costs(folder, runs_by_label)).write(folder)
         return draw_report(folder)
 
-    return run_study(settings, runs, draw, prepare)
+    return run_study(settings, runs, draw, borrow_from=Path(loaded[0].results))
 
 
 def _settings(contender: Contender, sweep: str, overrides: list[str]) -> SweepSettings:

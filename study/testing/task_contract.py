@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from study.tasks import SPLITS, Batch, Task
 from study.errors import first_line
+from study.tasks import SPLITS, Batch, Task
 from study.testing.checks import Result, need, run_checks
 from study.training.frozen_base import BaseSeal, train_mode
 from study.training.passes import base_model, training_batches

@@ -34,6 +34,8 @@ from study.planning.jobs import (
     EstimateJob,
     Fetched,
     FetchJob,
+    Inspected,
+    InspectJob,
     Job,
     Probed,
     ProbeJob,
@@ -47,11 +49,19 @@ from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, records
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
+from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
 from study.training.failure import failure_line
 from study.training.frozen_base import BaseSeal
+from study.training.inspection import (
+    LoadedTask,
+    fingerprints,
+    inspection,
+    is_out_of_reach,
+    why_changed,
+)
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
@@ -82,6 +92,7 @@ class Worker:
 
     def __init__(self, device: torch.device, stop: Callable[[], bool]) -> None:
         self.device, self.stop = device, stop
+        self._task = LoadedTask()
         self._loaded: tuple[str, Base] | None = None
 
     def do(self, job: Job) -> Answer:
@@ -98,6 +109,8 @@ class Worker:
                 return self._probe(job)
             case EstimateJob():
                 return self._estimate(job)
+            case InspectJob():
+                return self._inspect(job)
             case FetchJob():
                 return self._fetch(job)
 
@@ -106,8 +119,10 @@ class Worker:
         key = digest(canonical(run.task, leave_out=PER_RUN))
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
-            task = tasks.load(run.task)
+            task, found = self._task.load(run.task)
             model = base_model(task, self.device)
+            if fingerprints(task).model != found.model:
+                raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
             self._loaded = (key, Base(task, model, scores, BaseSeal(model)))
         return self._loaded[1]
@@ -130,12 +145,24 @@ class Worker:
     def _estimate(self, job: EstimateJob) -> Estimated | Refused:
         run, model = job.run, None
         try:
-            task = tasks.load(run.task)
+            task, _ = self._task.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
             return Estimated(estimate(task, model, peft_config(run, task, model)))
         except Exception as error:
             return _refused(run, error, model)
+
+    def _inspect(self, job: InspectJob) -> Inspected | Refused:
+        settings = job.runs[0].task
+        try:
+            task, found = self._task.load(settings)
+            return Inspected(inspection(task, found, job.runs, peft_config))
+        except UsageError as error:
+            return Refused(str(error), is_out_of_reach(error))
+        except Exception as error:
+            traceback.print_exc()
+            where = f"task {settings.name} with task.model={settings.model}"
+            return Refused(f"{where}: {type(error).__name__}: {first_line(error)}")
 
     def _fetch(self, job: FetchJob) -> Fetched | Refused:
         try:
@@ -144,14 +171,21 @@ class Worker:
             return _refused(job.run, error, None)
         return Fetched()
 
-    def _train(self, job: TrainJob) -> Trained | CannotStore:
-        """Trains a pack and writes its records.
+    def _train(self, job: TrainJob) -> Trained | CannotStore | Refused:
+        """Trains a pack and writes its records, if data, model and versions are as it was planned with.
 
         A pack that does not fit in memory is cut in two, and so are its halves; each leaves its own records.
         """
         folder, pack_id = Path(job.folder), job.pack_id
         if statuses := records.read_statuses(folder, pack_id):
             return Trained(tuple(statuses))  # another attempt finished it
+        try:
+            found = self._task.load(job.runs[0].task)[1]
+        except UsageError as error:
+            return Refused(str(error))
+        if changed := why_changed(job, found, provenance()):
+            return Refused(changed)
+        job = dataclasses.replace(job, fingerprints=found)
         try:
             attempt = Attempt(folder, pack_id, job.checkpoint_s, self.stop)
             pack_records = self._pack_records(job, attempt)
@@ -225,6 +259,8 @@ class Worker:
             attempt=attempt.number,
             halved=job.halved,
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            data_fingerprint=job.fingerprints.data,
+            model_fingerprint=job.fingerprints.model,
             **vars(job.provenance),
         )
 
@@ -267,11 +303,11 @@ def _refused(run: Run, error: Exception, model: nn.Module | None) -> Refused:
     return Refused(failure_line(error, run, model))
 
 
-def _joined(answers: list[Trained | CannotStore]) -> Trained | CannotStore:
+def _joined(answers: list[Trained | CannotStore | Refused]) -> Trained | CannotStore | Refused:
     """One answer for the halves of a pack."""
     statuses: list[str] = []
     for answer in answers:
-        if isinstance(answer, CannotStore):
+        if not isinstance(answer, Trained):
             return answer
         statuses += answer.statuses
     return Trained(tuple(statuses))
