@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config import names, overrides
+from study.config import names, overrides, own_data
 from study.config.checks import check, check_number
 from study.errors import UsageError, first_line
 from study.naming import study_name
@@ -33,6 +33,7 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     for override in parsed:
         overrides.apply(config, override)
     overrides.choose_points(config, parsed)
+    own_data.settle(config, {override.key_or_group for override in parsed})
     if OmegaConf.is_missing(config, "name"):
         config.name = _default_name(config, as_written)
     _check_grid_values(config)

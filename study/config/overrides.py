@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from study.config.checks import check_number
@@ -62,6 +62,8 @@ def apply(config: DictConfig, override: Override) -> None:
     if key in GROUPS:
         return
     values = _values(override)
+    if _is_list(config, key):  # task.text_column=review is [review]
+        values = [[value] if isinstance(value, str) else value for value in values]
     if key in ("method", "lr"):
         if len(values) == 1 and isinstance(values[0], list):
             values = values[0]
@@ -78,6 +80,10 @@ def apply(config: DictConfig, override: Override) -> None:
         with open_dict(config.axes):
             config.axes.pop(key, None)  # one value takes the place of the sweep's own list
         set_value(config, key, values[0])
+
+
+def _is_list(config: DictConfig, key: str) -> bool:
+    return key.startswith("task.") and isinstance(OmegaConf.select(config, key), ListConfig)
 
 
 def _values(override: Override) -> list[Any]:
