@@ -172,6 +172,11 @@ class Cluster:
     def start_node(self, node: int) -> None:
         self._daemon(f"slurmd-{node}", "slurmd", "-D", "-N", f"gpu{node}")
 
+    def until_usable(self, account: str) -> None:
+        """Until the controller knows the account, of which the database tells it."""
+        known = ("sbatch", "-A", account, "--test-only", "--wrap", "true")
+        self._until(lambda: self.ask(*known).returncode == 0, f"account {account}", 60)
+
     def kill(self, name: str) -> None:
         """kill -9 of one daemon; what it started goes on."""
         self.started[name].send_signal(signal.SIGKILL)

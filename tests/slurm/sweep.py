@@ -63,9 +63,16 @@ class Sweep:
         self.began = time.monotonic()
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "study.sweep", *arguments],
+                self.command(arguments),
                 cwd=self.folder, env=self.environment, stdout=output, stderr=output,
             )  # fmt: skip
+
+    def command(self, arguments: list[str]) -> list[str]:
+        return [sys.executable, "-m", "study.sweep", *arguments]
+
+    def batches(self) -> list[str]:
+        """The names in Slurm of what was submitted."""
+        return [batch_name(path.parent.name) for path in self.study.glob("slurm/*/batch.json")]
 
     def text(self) -> str:
         return self.output.read_text(errors="replace")
@@ -95,7 +102,7 @@ class Sweep:
     def training_task(self) -> str:
         """Waits until a pack has a checkpoint and is not nearly done; gives its task's id."""
         self.until(lambda: list(self.study.glob("checkpoints/*/*.checkpoint")), "a checkpoint")
-        names = ",".join(batch_name(path.parent.name) for path in self.study.glob("slurm/*/batch.json"))
+        names = ",".join(self.batches())
         running = self.cluster.ask("squeue", "-h", "-r", "-n", names, "-t", "R", "-o", "%i")
         return running.stdout.split()[0]
 

@@ -6,14 +6,33 @@ import os
 import subprocess
 from pathlib import Path
 
+from study.launchers.processes.cgroups import cpu_quota, memory_limit
 from study.settings import LauncherSettings
 
 WORKER_GIB = 1.0
 """Main memory that one worker needs with a small model."""
 
 
+def affinity() -> list[int]:
+    """The cores that this process may run on, by number: a cpuset or `taskset` may leave it some only."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores' worth of time this process is given: by affinity, by cgroups, by Slurm; at least one.
+
+    A quota of 1.5 is one core: a second thread would wait half of its time, and the first for it.
+    """
+    limits = [len(affinity())]
+    if quota := cpu_quota():
+        limits.append(int(quota))
+    # Of a step, then of the whole job on this node: Slurm need not bind its tasks to cores.
+    of_slurm = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
+    if of_slurm.isdigit():
+        limits.append(int(of_slurm))
+    return max(1, min(limits))
 
 
 def gpus() -> list[str]:
@@ -38,7 +57,8 @@ def worker_count(settings: LauncherSettings, most: int) -> int:
         return min(settings.workers, most)
     if settings.device != "cpu" and gpus():
         return min(len(gpus()), most)
-    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory_gib = min(memory, memory_limit() or memory) / 2**30
     return max(1, min(cores(), most, int(memory_gib / WORKER_GIB)))
 
 
