@@ -49,6 +49,7 @@ from study.storage.files import CannotWrite
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
+from study.training.core_clock import CoreClock
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
@@ -109,7 +110,9 @@ class Worker:
         try:
             task, model, _ = self._base(run)
             config = peft_config(run, task, model)
-            return Probed(profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb))
+            clock = CoreClock()
+            measured = profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb)
+            return Probed(measured, clock.disturbed() if self.device.type == "cpu" else "")
         except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             self._loaded = None
             if is_out_of_memory(error):

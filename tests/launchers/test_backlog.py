@@ -103,11 +103,11 @@ def test_everything_is_done_once_over_a_limit(
     assert dict(answers) == dict.fromkeys(KEYS, Trained(("ok",))) and len(answers) == len(KEYS)
     assert cluster.done == Counter(KEYS) and cluster.most == places  # every place was used
     printed = capsys.readouterr().out
-    assert printed.count("more are submitted as places free up") == (places < 11)
+    assert printed.count("are submitted as places free up") == (places < 11)
     if places == 3:
         limit = "QOSMaxSubmitJobPerUserLimit)" if words == PER_USER else "Batch job submission failed: "
-        assert f"Slurm takes 3 tasks at a time ({limit}" in printed
-        assert "; 8 more are" in printed
+        assert f"Slurm takes no more tasks now ({limit}" in printed
+        assert ": 8 of 11 are submitted" in printed
     assert not [
         path for path in (tmp_path / "slurm").glob("*/batch.json") if not json.loads(path.read_text())
     ]
@@ -131,7 +131,7 @@ def test_a_refusal_of_what_was_just_taken_is_about_the_number(
     cluster.use(monkeypatch)
     assert len(list(cluster.queue(tmp_path, max_array=4).do(JOBS))) == len(JOBS)
     assert cluster.done == Counter(KEYS)
-    assert "Slurm takes 4 tasks at a time (You have enough jobs here, dear user)" in capsys.readouterr().out
+    assert "Slurm takes no more tasks now (You have enough jobs here, dear user)" in capsys.readouterr().out
 
 
 def test_what_no_number_would_change_is_refused_at_once(

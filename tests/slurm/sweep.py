@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -51,8 +52,9 @@ class Sweep:
         self.folder.mkdir(parents=True)
         self.study = self.folder / "results" / "study"
         self.steps = self.folder / "steps"
+        path = os.pathsep.join([str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = self.cluster.environment | {
-            "PYTHONPATH": str(FAULTS), "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
+            "PYTHONPATH": path, "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         self.output = self.folder / "output"

@@ -87,8 +87,8 @@ class Backlog:
             )
         if not self._limit:
             print(
-                f"Slurm takes {queued or 'no'} tasks at a time ({limit}); "
-                f"{len(self.jobs)} more are submitted as places free up",
+                f"Slurm takes no more tasks now ({limit}): {len(self.jobs)} of "
+                f"{len(self.jobs) + queued} are submitted as places free up",
                 flush=True,
             )
         self._limit, self._refused_at = limit, time.monotonic()

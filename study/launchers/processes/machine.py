@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.launchers.processes.cgroups import cpu_quota, memory_limit
@@ -40,26 +43,39 @@ def gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name.strip()]
+    return list(_uuids())
+
+
+def gpu_identities(names: Sequence[str]) -> list[str]:
+    """What these GPUs are called everywhere on the machine: in a container or a Slurm job, 0 may be any."""
+    uuids = _uuids()
+    return [
+        uuids.get(name) or next((uuid for uuid in uuids.values() if name and uuid.startswith(name)), name)
+        for name in names
+    ]
+
+
+@functools.cache
+def _uuids() -> dict[str, str]:
+    """The machine's GPUs: what each is called everywhere, by its number here."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
+        return {}
+    lines = [line for line in listed.splitlines() if line.startswith("GPU ")]
+    found = [re.search(r"UUID: ([\w-]+)", line) for line in lines]
+    return {str(i): uuid.group(1) if uuid else str(i) for i, uuid in enumerate(found)}
 
 
-def threads_per_worker(workers: int) -> int:
-    return max(1, cores() // workers)
-
-
-def worker_count(settings: LauncherSettings, most: int) -> int:
+def worker_count(settings: LauncherSettings, most: int, free_cores: int, free_gpus: int) -> int:
     """Workers that pay off: one per GPU, else one per core as far as memory goes, at most `most`."""
     if settings.workers is not None:
         return min(settings.workers, most)
-    if settings.device != "cpu" and gpus():
-        return min(len(gpus()), most)
+    if free_gpus:
+        return min(free_gpus, most)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     memory_gib = min(memory, memory_limit() or memory) / 2**30
-    return max(1, min(cores(), most, int(memory_gib / WORKER_GIB)))
+    return max(1, min(free_cores, most, int(memory_gib / WORKER_GIB)))
 
 
 def worker_environment(threads: int, device: str | None, code: Path) -> dict[str, str]:
