@@ -14,6 +14,7 @@ from study import launchers
 from study.coordination.plan_file import FILE, read_profiles
 from study.errors import UsageError
 from study.launchers import Session
+from study.launchers.processes.folders import temporary_folder
 from study.paths import REFERENCE
 from study.planning.jobs import Died, Estimated, EstimateJob, Lost, Probed, ProbeJob, Refused
 from study.planning.profile import Footprint, Profile
@@ -66,7 +67,7 @@ def estimate(groups: Groups, settings: SweepSettings) -> dict[str, Footprint]:
     here = dataclasses.replace(settings.launcher, name="local", device="cpu", workers=1)
     footprints = {}
     with (
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=temporary_folder()) as folder,
         launchers.load(here).open(Path(folder), len(jobs)) as session,
     ):
         for job, answer in session.do(jobs):

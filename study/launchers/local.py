@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 from study.launchers import Capacity, Launcher, Session, refuse_settings_of_others
+from study.launchers.processes import folders
 from study.launchers.processes.machine import (
     cores,
     gpus,
@@ -101,6 +102,8 @@ class Pool(Session):
 
     def __enter__(self) -> Pool:
         self.logs.mkdir(parents=True, exist_ok=True)
+        if line := folders.words(folders.elsewhere()):
+            print(line, flush=True)
         workers = self.capacity.workers
         if devices := _devices(self.settings):
             self.devices = self._take_gpus(devices)

@@ -30,6 +30,7 @@ from study.launchers.cluster.batches import ArrayTask, Batches, batch_name, keys
 from study.launchers.cluster.environment import unused
 from study.launchers.cluster.squeue import SlurmAway
 from study.launchers.cluster.submission import MakeExecutor, submitit_executor
+from study.launchers.processes import folders
 from study.planning.jobs import Answer, Died, Job, Lost, Probed, job_key
 from study.settings import LauncherSettings
 
@@ -122,8 +123,9 @@ class Queue(Session):
 
     def __enter__(self) -> Queue:
         self.batches.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if line := unused(os.environ, self.settings):
-            print(line, flush=True)
+        for line in (unused(os.environ, self.settings), folders.words(folders.elsewhere())):
+            if line:
+                print(line, flush=True)
         return self
 
     def __exit__(

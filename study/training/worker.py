@@ -26,6 +26,7 @@ from torch import nn
 
 from study import methods, tasks
 from study.errors import UsageError, first_line
+from study.launchers.processes import folders
 from study.planning.jobs import (
     Answer,
     CannotStore,
@@ -136,7 +137,7 @@ class Worker:
         try:
             tasks.load(job.run.task).model()
         except UsageError as error:
-            return Refused(str(error))
+            return _refused(job.run, error)
         return Fetched()
 
     def _train(self, job: TrainJob) -> Trained | CannotStore:
@@ -253,6 +254,8 @@ def target_modules(task: Task, model: nn.Module) -> list[str]:
 
 
 def _refused(run: Run, error: Exception) -> Refused:
+    if reason := folders.blame(error):
+        return Refused(reason)
     where = "" if isinstance(error, UsageError) else f"method {run.method}: "
     return Refused(where + first_line(error))
 

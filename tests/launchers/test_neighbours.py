@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -251,7 +250,7 @@ def test_without_a_free_gpu_a_study_waits_until_one_is_free(
     with another_study(1, "0", "1", "2", "3") as other:
         with Local(LauncherSettings(workers=1)).open(tmp_path / "shared", 9) as pool:  # as asked
             assert pool.devices == ["0"]
-        waits = iter([lambda: None, other.kill, *[lambda: time.sleep(0.1)] * 100])
+        waits = iter([lambda: None, lambda: (other.kill(), other.wait())])
         monkeypatch.setattr(local.time, "sleep", lambda _: next(waits)())
         with Local(LauncherSettings()).open(tmp_path / "study", 9) as pool:
             assert pool.devices == ["0"]  # one was planned for

@@ -16,12 +16,16 @@ from slurm.cluster import Cluster, missing_programs
 from slurm.sweep import TEN, Sweep, same_tables
 from slurm.test_slurm import expected  # noqa: F401
 
+from study.training.probe import TIMED_STEPS, WARM_STEPS
+
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 NODES = {"jobs": ([1, 2], "Default=YES"), "limited": ([3, 4], "")}
 AT_MOST = 4
 ONE_EACH = [*TEN, "pack_size=1"]
 """Ten packs of one run."""
+PROBED = WARM_STEPS + TIMED_STEPS
+"""Steps of the probe, which look like those of the first run."""
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def test_ten_packs_are_done_where_four_may_be_submitted(
     )
     assert told and int(told.group(1)) >= 10 - AT_MOST  # the probe may have had a place for a moment
     assert sweep.text().count("are submitted as places free up") <= 2  # once for each command
-    assert sweep.again()[0] == 0  # no step twice
+    assert sweep.again()[0] == PROBED  # no other step twice
     same_tables(sweep.study, expected)
 
 
@@ -137,5 +141,5 @@ def test_detached_a_limit_leaves_the_rest_to_the_same_command(
     sweep.start()
     assert sweep.ended() == 0 and "10 of 10 runs" in sweep.text(), sweep.text()
     assert sweep.text().count("not submitted yet") >= 2  # ten, of which four at most are taken at a time
-    assert sweep.again()[0] == 0
+    assert sweep.again()[0] == PROBED
     same_tables(sweep.study, expected)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.launchers.processes import folders
 from study.launchers.processes.cgroups import cpu_quota, memory_limit
 from study.settings import LauncherSettings
 
@@ -83,6 +84,9 @@ def worker_environment(threads: int, device: str | None, code: Path) -> dict[str
 
     Args:
         code: folder that holds the package `study`.
+
+    Raises:
+        UsageError: if files for a moment cannot be written anywhere.
     """
     variables = {
         "OMP_NUM_THREADS": str(threads),
@@ -95,7 +99,7 @@ def worker_environment(threads: int, device: str | None, code: Path) -> dict[str
         "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     hub = {key: os.environ[key] for key in ("HF_HOME", "HF_HUB_OFFLINE") if key in os.environ}
-    return variables | hub | ({"STUDY_DEVICE": device} if device else {})
+    return variables | hub | folders.elsewhere() | ({"STUDY_DEVICE": device} if device else {})
 
 
 def out_of_memory_kills() -> int:
