@@ -169,7 +169,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Probed:
+    """What was measured.
+
+    Attributes:
+        disturbed: what else the machine was busy with meanwhile, so that the times may be wrong; else empty.
+    """
+
     profile: Profile
+    disturbed: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from torch import nn
 
 from study import methods, tasks
 from study.errors import UsageError, first_line
+from study.launchers.processes import folders
 from study.planning.jobs import (
     Answer,
     CannotStore,
@@ -53,6 +54,7 @@ from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
+from study.training.core_clock import CoreClock
 from study.training.failure import failure_line
 from study.training.frozen_base import BaseSeal
 from study.training.inspection import (
@@ -132,9 +134,10 @@ class Worker:
         try:
             task, model, _, seal = self._base(run)
             config = peft_config(run, task, model)
+            clock = CoreClock()
             measured = profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb)
             seal.check()
-            return Probed(measured)
+            return Probed(measured, clock.disturbed() if self.device.type == "cpu" else "")
         except Exception as error:
             self._loaded = None  # it may have been left with adapters in it
             if is_out_of_memory(error):
@@ -296,6 +299,8 @@ def target_modules(task: Task, model: nn.Module) -> list[str]:
 
 def _refused(run: Run, error: Exception, model: nn.Module | None) -> Refused:
     """A refusal in one line; what was not foreseen is in the log in full."""
+    if reason := folders.blame(error):
+        return Refused(reason)
     if isinstance(error, ValueError | TypeError):  # as methods refuse what does not fit
         return Refused(f"method {run.method}: {first_line(error)}")
     if not isinstance(error, UsageError):
