@@ -38,7 +38,7 @@ def test_overrides_are_passed_on_as_they_are() -> None:
     (ONE, ["a", "b"], "'b' is not an option; write key=value, such as limit=20"),
     (ONE, ["limit=3"], "no NAME given; see python -m study.one --help"),
     (SWEEPING, ["a", "dry_run"], "'dry_run' is not an override; write key=value, such as seeds=3"),
-    (SWEEPING, ["a", "--dry_run"], "unknown option --dry_run; see python -m study.sweeping --help"),
+    (SWEEPING, ["a", "--seeds"], "--seeds needs a value, such as --seeds=VALUE"),
     (NAMELESS, ["a"], "'a' is not an option"),
 ])  # fmt: skip
 def test_wrong_usage(command: Command, arguments: list[str], message: str) -> None:
