@@ -28,7 +28,8 @@ def study_folder(name: str, results: str, file: str) -> Path:
     places = [as_path, named] if is_path else [named, Path(results) / COMPARISONS / name, as_path]
     holding = (place for place in places if (place / file).is_file())
     there = (place for place in places if place.is_dir())
-    missing = as_path if is_path and as_path.parent.is_dir() else named
+    is_meant = as_path.parent.is_dir() or Path(results) in as_path.parents
+    missing = as_path if is_path and is_meant else named
     return next(holding, None) or next(there, None) or missing
 
 
@@ -42,7 +43,7 @@ def existing_study(name: str, results: str, file: str) -> Path:
     if (folder / file).is_file():
         return folder
     parent = folder.parent
-    known = [path.parent.relative_to(parent).as_posix() for path in studies_in(parent, file)]
+    known = [path.parent.name for path in studies_in(parent, file)]
     hint = nearest(folder.name, known) if known else f"{parent} holds no study yet"
     raise UsageError(f"no study {folder}; {hint}")
 
