@@ -143,6 +143,12 @@ def compare(arguments: Arguments, command: str) -> int:
     runs = [run for labelled_runs in runs_by_label.values() for run in labelled_runs]
     if len({run.run_id for run in runs}) < len(runs):
         raise UsageError("two of the methods are the same, options included; nothing to compare")
+    if len({(label, run.lr, run.seed) for label, own in runs_by_label.items() for run in own}) < len(runs):
+        several = ", ".join(settings.axes) or "points of the sweep"
+        raise UsageError(
+            f"{several}: methods are compared on one task with one set of settings; give a command for each "
+            "value, with a name= of its own"
+        )
     offer(contenders)
     if settings.dry_run:
         print(format_plan(settings, runs))
