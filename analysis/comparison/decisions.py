@@ -31,9 +31,9 @@ def why_undecided(seeds: int, not_learning: Mapping[str, str]) -> str:
 
     Args:
         seeds: that both have.
-        not_learning: by name, why it does not learn; empty if it does.
+        not_learning: by name, that it does not learn and why; empty if it does.
     """
-    reasons = [f"{name} does not learn ({why})" for name, why in not_learning.items() if why]
+    reasons = [f"{name} {why}" for name, why in not_learning.items() if why]
     if reasons:
         return " and ".join(reasons)
     if seeds < MIN_SEEDS:

@@ -19,7 +19,7 @@ def interval_note(table: pd.DataFrame) -> str:
     simulated, share = coverage_of(counted)
     like = "so many" if simulated == counted else f"{simulated}"
     held = [
-        f"the {what} in {share[name]:.0%}"
+        f"the {what} in {100 * share[name]:.0f} %"
         for name, what in (
             ("tuned_test", "tuned score"),
             ("regret_window", "sensitivity"),
@@ -30,8 +30,8 @@ def interval_note(table: pd.DataFrame) -> str:
         f"In brackets 95 % intervals over {seeds_text(fewest, most)}: Student's for scores and regrets, "
         "Wilson's for divergence rates, and percentiles of resampled seeds for plateaus, the tuned rate and "
         "the spread.",
-        f"In simulations with {like} seeds they held the truth of {', '.join(held)} of studies"
-        f"{': of plateaus they are too narrow' if share['plateau_10'] < 0.94 else ''}.",
+        f"In simulations with {like} seeds they hold the true value of {', '.join(held)} of studies"
+        f"{', so the last are too narrow' if share['plateau_10'] < 0.94 else ''}.",
     ]
     if fewest < 2:
         sentences.append("A method with one seed has no interval.")

@@ -34,13 +34,15 @@ def summary(study: Study, table: pd.DataFrame) -> list[str]:
 def _left_out(table: pd.DataFrame, names: dict[str, str]) -> list[str]:
     """Who takes no part in what follows, and why."""
     sentences = [
-        f"{names[row['label']]} does not learn here: {row['not_learning']}."
+        f"{names[row['label']]} {row['not_learning']}."
         for _, row in table[table["not_learning"] != ""].iterrows()
     ]
     if len(sentences) == len(table) > 1:
         sentences.append("No method learns, so none is called best or robust.")
     elif sentences and len(table) > 1:
-        sentences.append("What does not learn loses nothing at any rate, so it is left out below.")
+        sentences.append(
+            "Who does not learn takes no part in what follows: at chance there is nothing to lose."
+        )
     few = table[table["seeds"] < MIN_SEEDS]
     if len(few):
         counts = sorted(set(few["seeds"]))
@@ -88,11 +90,11 @@ def _plateau_sentences(table: pd.DataFrame, names: dict[str, str]) -> list[str]:
     if found.undecided_by:
         rows = table.set_index("label").loc[list(found.undecided_by)]
         widths = ", ".join(
-            f"{names[label]} at least {row['plateau_10']:.1f}" for label, row in rows.iterrows()
+            f"{names[label]}'s at least {row['plateau_10']:.1f}" for label, row in rows.iterrows()
         )
         return [
-            "Whose plateau is the widest cannot be said, for the grid ends inside it: within 10 % of its own "
-            f"tuned score stays {widths} decades of learning rate."
+            "Whose plateau is the widest cannot be said, for the grid ends inside it: within 10 % of the "
+            f"method's own tuned score it is {widths} decades of learning rate."
         ]
     if found.first is None:
         return []

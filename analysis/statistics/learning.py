@@ -18,15 +18,18 @@ from study.storage.tuned import tuned_lr
 MIN_SEEDS = 3
 """With fewer seeds nothing is concluded: there is no verdict and no superlative."""
 
+ROUNDING = 1e-9
+"""A score that exceeds chance by no more does so by rounding alone."""
+
 
 def why_not_learning(rows: pd.DataFrame) -> str:
-    """Why one label does not learn, as a clause without a subject; empty if it learns.
+    """`does not learn (every run diverged)`: of one label, and why; empty if it learns.
 
     Args:
         rows: the label's runs that counted, at least one.
     """
     if (rows["status"] == "diverged").all():
-        return "every run diverged"
+        return "does not learn (every run diverged)"
     tuned = rows[rows["lr"] == tuned_lr(rows)]
     sign = direction(rows)
     bars = {"chance": rows["chance"].mean(), "the untouched model": rows["base_test"].mean()}
@@ -35,9 +38,10 @@ def why_not_learning(rows: pd.DataFrame) -> str:
         return ""
     name, bar = max(known.items(), key=lambda item: sign * item[1])
     mean, low, high = mean_interval(tuned["test"].to_numpy(dtype=float))
-    if sign * mean <= sign * bar:
-        return f"its tuned score of {mean:.3g} is no better than {name} ({bar:.3g})"
-    if len(tuned) >= MIN_SEEDS and not min(sign * low, sign * high) > sign * bar:
+    bar_cleared = sign * bar + ROUNDING * max(1.0, abs(bar))
+    if sign * mean <= bar_cleared:
+        return f"does not learn (its tuned score of {mean:.3g} is no better than {name}, {bar:.3g})"
+    if len(tuned) >= MIN_SEEDS and not min(sign * low, sign * high) > bar_cleared:
         score = f"{mean:.3g} [{low:.3g}, {high:.3g}]"
-        return f"the interval of its tuned score, {score}, does not clear {name} ({bar:.3g})"
+        return f"is not shown to learn (its tuned score, {score}, does not clear {name}, {bar:.3g})"
     return ""

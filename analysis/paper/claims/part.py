@@ -68,7 +68,7 @@ def admitted(parts: list[Part], study: Study) -> list[Part]:
     reasons = {str(method): why_not_learning_any(rows) for method, rows in runs.groupby("method")}
     decided = []
     for part in parts:
-        whys = [f"{NAMES.get(m, m)} does not learn: {reasons[m]}" for m in part.rests_on if reasons.get(m)]
+        whys = [f"{NAMES.get(m, m)} {reasons[m]}" for m in part.rests_on if reasons.get(m)]
         if seeds < MIN_SEEDS:
             whys.append(f"{seeds_text(seeds, seeds)}, and a verdict needs {MIN_SEEDS}")
         if whys:
