@@ -81,7 +81,8 @@ def run_study(
             raise
         table, statuses = _collect(folder, runs, began)
         if settings.save_adapters == "best":
-            adapters.keep_best(folder, table)
+            for line in adapters.keep_best(folder, table, [run.run_id for run in runs]):
+                print(line)
         if len(table):
             write_study(folder, table)
         if settings.report and statuses["ok"] + statuses["diverged"]:
