@@ -19,7 +19,6 @@ from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
 from study.config import aliases
 from study.config.names import near_key
-from study.coordination.borrow import borrow_records
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.coordination.plan_file import read_plan
@@ -148,13 +147,16 @@ def compare(arguments: Arguments, command: str) -> int:
     runs_by_label = {label: plan_runs(alone) for label, alone in zip(labels, loaded, strict=True)}
     runs = [run for labelled_runs in runs_by_label.values() for run in labelled_runs]
     _check_runs(keys["sweep"], runs_by_label)
+    if len({(label, run.lr, run.seed) for label, own in runs_by_label.items() for run in own}) < len(runs):
+        several = ", ".join(settings.axes) or "points of the sweep"
+        raise UsageError(
+            f"{several}: methods are compared on one task with one set of settings; give a command for each "
+            "value, with a name= of its own"
+        )
     offer(contenders)
     if settings.dry_run:
-        print(format_plan(settings, runs))
+        print(format_plan(settings, runs, borrow_from=Path(loaded[0].results)))
         return 0
-
-    def prepare(folder: Path) -> None:
-        borrow_records(folder, Path(loaded[0].results), {run.run_id for run in runs})
 
     def draw(folder: Path) -> Path:
         from analysis.compare import draw as draw_report
@@ -163,7 +165,7 @@ def compare(arguments: Arguments, command: str) -> int:
         Comparison(labels, label_of, command, _costs(folder, runs_by_label)).write(folder)
         return draw_report(folder)
 
-    return run_study(settings, runs, draw, prepare)
+    return run_study(settings, runs, draw, borrow_from=Path(loaded[0].results))
 
 
 def _distinct_labels(texts: list[str], contenders: list[Contender]) -> list[str]:

@@ -74,6 +74,14 @@ class TaskSettings:
     model: str = setting(MISSING, "hub name, local path, or `shipped`")
     data: str = setting(MISSING, "a data set's hub name, a local path, or the task's own")
     subset: str | None = setting(None, "which of the task's data sets")
+    kind: str | None = setting(
+        None, "what labels are; null: by the rule in docs/data.md", choices=("classification", "regression")
+    )
+    text_column: list[str] = field(
+        default_factory=list,
+        metadata=described("columns of the text, or of a pair; []: by their usual names"),
+    )
+    label_column: str | None = setting(None, "column of what is learnt; null: by its usual name")
     max_length: int | None = setting(None, "tokens; null: what the task says for its data", above=0)
     target_modules: list[str] = field(
         default_factory=list, metadata=described("layers to adapt; []: each linear layer of the blocks")
@@ -155,7 +163,9 @@ class SweepSettings:
     pack_size: int | None = setting(None, "runs trained together; null: measured by a probe", above=0)
     checkpoint_s: float = setting(60.0, "seconds between two checkpoints of a pack in training", above=0)
     save_adapters: str = setting(
-        "none", "none | best (the best run's per method) | all", choices=SAVE_ADAPTERS
+        "none",
+        "none | best (all seeds of each method's tuned rate, once all its runs have ended) | all",
+        choices=SAVE_ADAPTERS,
     )
     results: str = setting("results", "folder of all studies")
     detach: bool = setting(False, "launcher=slurm: submit and return; the same command attaches again")
@@ -164,6 +174,10 @@ class SweepSettings:
     )
     dry_run: bool = setting(False, "print the plan, run nothing")
     retry: str | None = setting(None, "`failed`: repeat the runs that failed", choices=("failed",))
+    mixed_versions: bool = setting(
+        False,
+        "add runs to a study that was begun with other versions of torch, transformers, peft or this project",
+    )
     report: bool = setting(True, "draw the learning-rate report at the end")
 
 

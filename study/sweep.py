@@ -32,7 +32,8 @@ OVERRIDES = (
     ),
     ("detach=true", "with launcher=slurm: submit and return; the same command attaches"),
     ("prefetch=true", "load models and data into the cache, run nothing"),
-    ("dry_run=true", "print the plan, run nothing"),
+    ("dry_run=true", "say what is understood of data, model and methods, print the plan, run nothing"),
+    ("mixed_versions=true", "go on with a study that other versions of torch, peft, ... began"),
     ("retry=failed", "repeat runs that failed"),
 )
 
