@@ -18,7 +18,7 @@ from analysis.reporting.page import Picture, render_page
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
-from study.cli.arguments import Arguments, Command
+from study.cli.arguments import Command
 
 
 def draw(folder: Path) -> Path:
@@ -63,14 +63,11 @@ def page(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> str:
     )  # fmt: skip
 
 
-COMMAND = Command("analysis.report", __doc__, name="NAME", keys={"results": RESULTS}, exit=EXIT)
+COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS}, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
-    def report(parsed: Arguments) -> int:
-        return draw_report(draw, Path(parsed.keys["results"]) / parsed.names[0])
-
-    return COMMAND.run(arguments, report)
+    return COMMAND.run(arguments, lambda parsed: draw_report(draw, parsed))
 
 
 if __name__ == "__main__":
