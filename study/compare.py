@@ -147,6 +147,12 @@ def compare(arguments: Arguments, command: str) -> int:
     runs_by_label = {label: plan_runs(alone) for label, alone in zip(labels, loaded, strict=True)}
     runs = [run for labelled_runs in runs_by_label.values() for run in labelled_runs]
     _check_runs(keys["sweep"], runs_by_label)
+    if len({(label, run.lr, run.seed) for label, own in runs_by_label.items() for run in own}) < len(runs):
+        several = ", ".join(settings.axes) or "points of the sweep"
+        raise UsageError(
+            f"{several}: methods are compared on one task with one set of settings; give a command for each "
+            "value, with a name= of its own"
+        )
     offer(contenders)
     if settings.dry_run:
         print(format_plan(settings, runs, borrow_from=Path(loaded[0].results)))

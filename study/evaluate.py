@@ -122,8 +122,19 @@ def evaluate(arguments: Arguments) -> int:
                 write_scores(path, scores)
                 _report(candidate, scores[-1])
             model.close()
+        _summarise(asked, names, scores)
         print(f"benchmarks: {path}")
     return 0
+
+
+def _summarise(asked: list[Candidate], names: list[str], scores: list[Score]) -> None:
+    """Prints the mean of each benchmark over the seeds of a method's learning rate, and how many they are."""
+    for cell in dict.fromkeys(candidate.cell for candidate in asked if candidate.adapter):
+        run_ids = {candidate.run_id for candidate in asked if candidate.cell == cell}
+        for name in names:
+            found = [s.score for s in scores if s.run_id in run_ids and s.benchmark == name]
+            seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
+            print(f"{cell}: {name} {sum(found) / len(found):.4f}, mean of {seeds}")
 
 
 def _missing(asked: list[Candidate], names: list[str], scores: list[Score]) -> dict[Candidate, list[str]]:

@@ -163,7 +163,9 @@ class SweepSettings:
     pack_size: int | None = setting(None, "runs trained together; null: measured by a probe", above=0)
     checkpoint_s: float = setting(60.0, "seconds between two checkpoints of a pack in training", above=0)
     save_adapters: str = setting(
-        "none", "none | best (the best run's per method) | all", choices=SAVE_ADAPTERS
+        "none",
+        "none | best (all seeds of each method's tuned rate, once all its runs have ended) | all",
+        choices=SAVE_ADAPTERS,
     )
     results: str = setting("results", "folder of all studies")
     detach: bool = setting(False, "launcher=slurm: submit and return; the same command attaches again")

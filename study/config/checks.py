@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from study import launchers
-from study.errors import UsageError, nearest
+from study.errors import UsageError
 from study.settings import About, SweepSettings, settings_by_key
+from study.tasks.loading.sources import local_path
 
 
 def check_rate(value: Any) -> None:
@@ -107,13 +108,8 @@ def _check_source(key: str, value: str) -> None:
     Raises:
         UsageError: saying what is there instead.
     """
-    path = Path(value).expanduser()
-    if path.exists() or "/" not in value:
+    if local_path(key, value) is not None or "/" not in value:
         return
-    if value.startswith((".", "/", "~")) or value.count("/") > 1 or Path(value.split("/")[0]).is_dir():
-        siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
-        raise UsageError(f"{key}={value}: no such folder{hint}")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         from huggingface_hub.constants import HF_HUB_CACHE
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config import grammar, names, overrides
+from study.config import grammar, names, overrides, own_data
 from study.config.checks import check, check_rate
 from study.errors import UsageError, first_line
 from study.naming import study_name
@@ -33,6 +33,7 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     for override in parsed:
         overrides.apply(config, override)
     overrides.choose_points(config, parsed)
+    own_data.settle(config, {override.key for override in parsed})
     for method in config.methods:
         names.check_method(method)
     overrides.check_reach(config, parsed)

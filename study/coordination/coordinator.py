@@ -81,7 +81,8 @@ def run_study(
             raise
         table, statuses = _collect(folder, runs, began)
         if settings.save_adapters == "best":
-            adapters.keep_best(folder, table)
+            for line in adapters.keep_best(folder, table, [run.run_id for run in runs]):
+                print(line)
         if len(table):
             write_study(folder, table)
         if settings.report and statuses["ok"] + statuses["diverged"]:
@@ -184,7 +185,7 @@ def train_jobs(
             folder=str(folder.resolve()),
             runs=pack.runs,
             seconds=pack.seconds(profiles_by_variant),
-            whole_model=profiles_by_variant[pack.runs[0].variant].whole_model,
+            mapping=profiles_by_variant[pack.runs[0].variant].mapping,
             checkpoint_s=settings.checkpoint_s,
             save_adapters=settings.save_adapters != "none",
             sweep=settings.sweep,

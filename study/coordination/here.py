@@ -10,6 +10,7 @@ from pathlib import Path
 
 from study import launchers
 from study.launchers import Session
+from study.launchers.processes.folders import temporary_folder
 from study.settings import SweepSettings
 
 
@@ -18,7 +19,7 @@ def worker_here(settings: SweepSettings) -> Iterator[Session]:
     """One worker on a CPU of this machine, whatever launcher the settings name."""
     here = dataclasses.replace(settings.launcher, name="local", device="cpu", workers=1)
     with (
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory(dir=temporary_folder()) as folder,
         launchers.load(here).open(Path(folder), 1) as session,
     ):
         yield session

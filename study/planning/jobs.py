@@ -12,7 +12,7 @@ from typing import Any
 
 from study.planning.inspection import NOT_SEEN, Fingerprints, Inspection
 from study.planning.packs import Pack
-from study.planning.profile import Footprint, Profile
+from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import Run, digest
 
 # Jobs -----------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ class TrainJob:
     Attributes:
         folder: the study's, as an absolute path.
         seconds: estimated.
-        whole_model: how the runs are mapped, see `study.planning.profile.Profile`.
+        mapping: how the runs train together.
         checkpoint_s: seconds between two checkpoints.
         halved: the pack ran out of memory before, and this is a part of it.
         fingerprints: of the data and the base model that it was planned with; its worker refuses others.
@@ -43,7 +43,7 @@ class TrainJob:
     folder: str
     runs: tuple[Run, ...]
     seconds: float
-    whole_model: bool
+    mapping: RunMapping
     checkpoint_s: float
     save_adapters: bool
     sweep: str
@@ -169,7 +169,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Probed:
+    """What was measured.
+
+    Attributes:
+        disturbed: what else the machine was busy with meanwhile, so that the times may be wrong; else empty.
+    """
+
     profile: Profile
+    disturbed: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,6 +273,7 @@ _DECODE: dict[str, Callable[[Any], Any]] = {
     "run": Run.from_json,
     "runs": lambda runs: tuple(Run.from_json(run) for run in runs),
     "provenance": lambda content: Provenance(**content),
+    "mapping": RunMapping,
     "profile": Profile.from_json,
     "footprint": lambda content: Footprint(**content),
     "fingerprints": lambda content: Fingerprints(**content),

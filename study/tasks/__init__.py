@@ -168,4 +168,6 @@ def shipped_checkpoint(task: str) -> Path:
 
 def base_model_path(settings: TaskSettings) -> str:
     """Hub name or folder of the base model that the settings name."""
-    return str(shipped_checkpoint(settings.name)) if settings.model == "shipped" else settings.model
+    if settings.model == "shipped":
+        return str(shipped_checkpoint(settings.name))
+    return str(Path(settings.model).expanduser()) if settings.model.startswith("~") else settings.model

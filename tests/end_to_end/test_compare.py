@@ -55,7 +55,8 @@ def test_a_comparison_from_end_to_end(study_command: Command, tmp_path: Path) ->
 
     best = sorted(path.name for path in (study / "adapters").iterdir())
     runs = table(study).set_index("run_id")
-    assert runs.loc[best].method.value_counts().to_dict() == {"hra": 2, "scaling": 1}
+    assert runs.loc[best].method.value_counts().to_dict() == {"hra": 4, "scaling": 2}  # both seeds each
+    assert "ether is best at lr=" in first.stdout and "where 2 of 2 seeds have none" in first.stdout
     settings = load("lr_grid", ["task.steps=8"]).task
     task = tasks.load(settings)
     for run_id in best:
@@ -85,12 +86,16 @@ def test_bad_input_is_one_line(study_command: Command) -> None:
         (["peft:HRRA"], "no tuner 'HRRA'"),
         (["peft:HRA", "baseline=nothing"], "unknown method 'nothing'"),
         (["peft:HRA", "sweep=lr_gird"], "unknown sweep 'lr_gird'"),
-        (["peft:HRA", "peft:HRA"], "two methods are called hra"),
+        (["peft:HRA", "peft:HRA"], "peft:HRA stands there twice"),
         (["peft:HRA", "method.hra.r=4"], "give options with their method"),
         (["seeds=3"], "no method to compare"),
         (["peft:HRA", "seedz=3"], "unknown key 'seedz'; nearest: seeds"),
-        (["same=ether"], "two of the methods are the same"),
+        (["same=ether"], "ether and same are the same"),
         (["--check"], "--check takes one METHOD"),
+        (
+            ["peft:HRA", "task=glue", "task.subset=topic,similarity"],
+            "task.subset: methods are compared on one",
+        ),
     ):
         refused = study_command("study.compare", *arguments)
         lines = refused.stderr.strip().splitlines()

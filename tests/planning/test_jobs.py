@@ -29,13 +29,13 @@ from study.planning.jobs import (
     Trained,
     TrainJob,
 )
-from study.planning.profile import Footprint
+from study.planning.profile import Footprint, RunMapping
 from study.planning.runs import Run, plan_runs
 from study.tasks.data_summary import DataSummary, Lengths
 
 RUNS = tuple(plan_runs(load("lr_grid", ["method=ether,lora", "seeds=2", "lr=1e-3,1e-2", "task.noise=0,0.1"])))
 TRAIN = TrainJob(
-    "/results/x", RUNS[:5], 7.0, False, 60.0, True, "lr_grid", Provenance("torch 2", "abc", True),
+    "/results/x", RUNS[:5], 7.0, RunMapping.LOOPS, 60.0, True, "lr_grid", Provenance("torch 2", "abc", True),
     fingerprints=Fingerprints("sha256:ab", "revision:cd"),
 )  # fmt: skip
 INSPECTION = Inspection(

@@ -117,14 +117,14 @@ def _labelled_parts(
     columns = columns or _text_columns(parts["train"], source)
     columns = tuple(column(parts["train"], [name], "text", source) for name in columns)
     label = column(parts["train"], [label], "label", source)
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"task.data={source}: {columns[0]} cannot be both texts of a pair")
+    if label in columns:
+        raise UsageError(f"task.data={source}: {label} cannot be both text and label")
     for split, rows in parts.items():
         called = {column(rows, [name], "text", source): name for name in columns}
         if split != "test" or any(name.strip().lower() == label.lower() for name in rows.column_names):
             called[column(rows, [label], "label", source)] = label
-        if len(called) < len(columns):
-            raise UsageError(f"task.data={source}: {columns[0]} cannot be both texts of a pair")
-        if label in columns:
-            raise UsageError(f"task.data={source}: {label} cannot be both text and label")
         parts[split] = rows.rename_columns({have: name for have, name in called.items() if have != name})
     return parts, columns, label, notes
 
@@ -164,7 +164,7 @@ def _labels(column: Sequence[Any], settings: TaskSettings, split: str) -> list[A
         first = labels.index(None)
         others = f", nor have {labels.count(None) - 1} others" if labels.count(None) > 1 else ""
         word = column[first]
-        hint = f" ({word!r}; task.kind=classification makes it a class)" if word and word == word else ""
+        hint = f"; task.kind=classification makes {word!r} a class" if word and word == word else ""
         raise UsageError(f"task.data={settings.data}: row {first + 1} of {split} has no label{others}{hint}")
     return labels
 

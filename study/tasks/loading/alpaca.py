@@ -93,11 +93,11 @@ def _columns(
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Instruction, input and output of each row, and which columns they are from."""
     source = settings.data
-    names = [column(rows, [asked[0]], "text" if settings.text_column else "instruction", source)]
-    output = column(rows, [answered], "label" if settings.label_column else "output", source)
+    names = [column(rows, [asked[0]], "instruction", source, "text_column")]
+    output = column(rows, [answered], "output", source, "label_column")
     has_second = any(name.strip().lower() == asked[-1].lower() for name in rows.column_names)
     if len(asked) > 1 and (has_second or settings.text_column):
-        names.append(column(rows, [asked[1]], "text", source))
+        names.append(column(rows, [asked[1]], "input", source, "text_column"))
     cells = {name: [_text(cell, name, source) for cell in rows[name][:]] for name in (*names, output)}
     inputs = cells[names[1]] if len(names) > 1 else [""] * len(rows)
     roles = zip(("instruction", "input"), names, strict=False)

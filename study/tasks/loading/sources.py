@@ -41,7 +41,7 @@ def local_path(key: str, value: str) -> Path | None:
     if not is_local(value):
         return None
     if not path.exists():
-        kind = "file" if path.suffix.lower() in FILE_SUFFIXES else "file or folder"
+        kind = "file" if path.suffix.lower() in FILE_SUFFIXES else "folder"
         raise UsageError(f"{key}={value}: no such {kind}{_nearest(path)}")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise UsageError(f"{key}={value}: may not be read by this user")
@@ -49,27 +49,26 @@ def local_path(key: str, value: str) -> Path | None:
 
 
 def _nearest(path: Path) -> str:
+    """What the folder has instead; empty where that would be guessing."""
     if not path.parent.is_dir():
-        existing = next(folder for folder in path.parents if folder.is_dir())
-        return f"; there is no folder {path.parent}, only {existing.resolve()}"
+        return f"; nor is there a folder {path.parent}"
     names = sorted(each.name for each in path.parent.iterdir() if not each.name.startswith("."))
-    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
-    if near:
-        return f"; nearest: {', '.join(near)}"
-    folder = path.parent.resolve()
-    if len(names) > MOST_NAMES:
-        return f"; {folder} has {len(names)} others"
-    return f"; {folder} has {', '.join(names) or 'nothing'}"
+    if near := difflib.get_close_matches(path.name, names, n=3, cutoff=0.6):
+        return f"; nearest: {', '.join(str(path.parent / name) for name in near)}"
+    alike = [name for name in names if Path(name).suffix.lower() in FILE_SUFFIXES]
+    if path.suffix and 0 < len(alike) <= MOST_NAMES:
+        return f"; this folder has {', '.join(alike)}"
+    return ""
 
 
 def hub_error(key: str, value: str, error: Exception) -> UsageError:
     """What is wrong with a name that was looked for on the hub, in one line."""
     if _is_offline():
-        why = "HF_HUB_OFFLINE is set and the hub's cache lacks it; prefetch=true where there is a network"
+        why = "not in the hub's cache either (HF_HUB_OFFLINE is set); prefetch=true where there is a network"
     elif _is_unreachable(error):
-        why = "and the hub could not be reached: is there a network?"
+        why = "and the hub cannot be reached: is there a network?"
     else:
-        why = f"and from the hub: {first_line(error)}"
+        why = f"the hub says: {first_line(error)}"
     return UsageError(f"{key}={value}: no such file or folder here; {why}")
 
 

@@ -130,8 +130,12 @@ def split_notes(
     return notes
 
 
-def column(rows: Dataset, names: Sequence[str], what: str, source: str) -> str:
+def column(rows: Dataset, names: Sequence[str], what: str, source: str, setting: str = "") -> str:
     """The first of `names` that the rows have, exactly or but for capital letters.
+
+    Args:
+        what: it is for, in a word.
+        setting: what names another column; `WHAT_column` by default.
 
     Raises:
         UsageError: naming the columns there are, or if it is one of several that differ in case alone.
@@ -149,7 +153,7 @@ def column(rows: Dataset, names: Sequence[str], what: str, source: str) -> str:
     more = f" and {len(have) - MOST_NAMES} more" if len(have) > MOST_NAMES else ""
     raise UsageError(
         f"task.data={source}: no {what} column ({' or '.join(names)}); has {known}{more}{_near(names, have)};"
-        f" or task.{what}_column=NAME"
+        f" task.{setting or f'{what}_column'}=NAME names another"
     )
 
 
