@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from study import launchers
 from study.coordination.plan_file import FILE, read_profiles
 from study.errors import UsageError
 from study.launchers import Session
-from study.launchers.processes.folders import temporary_folder
 from study.paths import REFERENCE
 from study.planning.jobs import Died, Estimated, EstimateJob, Lost, Probed, ProbeJob, Refused
 from study.planning.profile import Footprint, Profile
@@ -23,7 +20,7 @@ from study.settings import SweepSettings
 from study.storage.files import CannotWrite, write_atomically
 from study.storage.provenance import provenance
 
-VERSION = 3
+VERSION = 4
 """Of what a profile holds; older ones are measured anew."""
 
 Groups = Mapping[str, list[Run]]
@@ -57,28 +54,22 @@ def of_reference_machine() -> dict[str, Profile]:
     return profiles
 
 
-def estimate(groups: Groups, settings: SweepSettings) -> dict[str, Footprint]:
+def estimate(groups: Groups, session: Session) -> dict[str, Footprint]:
     """What each variant needs of a device's memory, from the shape of its model: no weights are loaded.
 
     Raises:
         UsageError: if a method does not fit the model, or the model's configuration or the data is not there.
     """
-    jobs = [EstimateJob(variant, group[0]) for variant, group in groups.items()]
-    here = dataclasses.replace(settings.launcher, name="local", device="cpu", workers=1)
     footprints = {}
-    with (
-        tempfile.TemporaryDirectory(dir=temporary_folder()) as folder,
-        launchers.load(here).open(Path(folder), len(jobs)) as session,
-    ):
-        for job, answer in session.do(jobs):
-            assert isinstance(job, EstimateJob)
-            match answer:
-                case Estimated(footprint):
-                    footprints[job.variant] = footprint
-                case Refused(reason):
-                    raise UsageError(reason)
-                case _:
-                    raise UsageError(f"estimating {job.title} failed")
+    for job, answer in session.do([EstimateJob(variant, group[0]) for variant, group in groups.items()]):
+        assert isinstance(job, EstimateJob)
+        match answer:
+            case Estimated(footprint):
+                footprints[job.variant] = footprint
+            case Refused(reason):
+                raise UsageError(reason)
+            case _:
+                raise UsageError(f"estimating {job.title} failed")
     return footprints
 
 
