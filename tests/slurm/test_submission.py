@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from slurm.cluster import Cluster, missing_programs
-from slurm.sweep import TEN, Sweep, same_tables
+from slurm.sweep import TEN, Sweep, last_wins, same_tables
 
 from study.training.probe import TIMED_STEPS, WARM_STEPS
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 NODES = {"jobs": ([1, 2], "Default=YES"), "limited": ([3, 4], "")}
 AT_MOST = 4
-ONE_EACH = [*TEN, "pack_size=1"]
+ONE_EACH = last_wins([*TEN, "pack_size=1"])
 """Ten packs of one run."""
 PROBED = WARM_STEPS + TIMED_STEPS
 """Steps of the probe, which look like those of the first run."""
