@@ -1,24 +1,28 @@
 """`python -m analysis.report NAME`: redraws a study from its records alone.
 
 Writes results/NAME/robustness.csv, figures/ (PNG, PDF and CSV each) and report.html, one file that
-needs nothing else.
+needs nothing else. A study of several subsets or data sets, whose scores do not compare, has a section for
+each, with figures in folders of their own.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from analysis.command import EXIT, RESULTS, draw_report
-from analysis.data.table import AnalysisError, Study, load
+from analysis.data.studies import distinct_titles, split
+from analysis.data.table import AnalysisError, Study
 from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.reporting.page import Picture, render_page
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
-from study.cli.arguments import Arguments, Command
+from study.cli.arguments import Command
 
 
 def draw(folder: Path) -> Path:
@@ -27,50 +31,66 @@ def draw(folder: Path) -> Path:
     Raises:
         AnalysisError: if the tables are missing, of a newer version, or cannot be compared.
     """
-    study = load(folder)
-    if not study.runs["counted"].any():
+    folder = Path(folder)
+    studies = split(folder)
+    if not any(study.runs["counted"].any() for study in studies):
         raise AnalysisError(f"{folder} holds no run that ended; see the reasons in runs.parquet")
-    table = robustness_table(study.runs)
-    table.to_csv(folder / "robustness.csv", index=False)
-    pictures = [Picture(figure.draw(study, folder / "figures"), figure.caption) for figure in STUDY_FIGURES]
+    titles = distinct_titles(studies)
+    tables, sections = {}, []
+    for study, title in zip(studies, titles, strict=True):
+        if not study.runs["counted"].any():
+            sections.append({"title": title, "count": len(study.runs), "empty": True})
+            continue
+        tables[title] = robustness_table(study.runs)
+        figures = folder / "figures" / re.sub(r"[^\w.-]+", "_", title)
+        pictures = [Picture(figure.draw(study, figures), figure.caption) for figure in STUDY_FIGURES]
+        sections.append({"title": title, **section(study, tables[title], pictures)})
+    named = [table if len(studies) == 1 else table.assign(part=title) for title, table in tables.items()]
+    pd.concat(named).to_csv(folder / "robustness.csv", index=False)
     report = folder / "report.html"
-    report.write_text(page(study, table, pictures), encoding="utf-8")
+    report.write_text(page(studies[0].name, sections, studies), encoding="utf-8")
     return report
 
 
-def page(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> str:
-    """The report in HTML."""
+def section(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> dict[str, Any]:
+    """Values for the part of the page on runs that compare with each other."""
     runs = study.runs
+    return {
+        "task": f"{runs['task'].iloc[0]} ({runs['scale'].iloc[0]})",
+        "metric": runs.loc[runs["counted"], "metric"].iloc[0],
+        "base": f"{runs['base_test'].mean():.3f}",
+        "chance": f"{runs['chance'].mean():.3f}",
+        "count": len(runs),
+        "seeds": runs["seed"].nunique(),
+        "rates": runs["lr"].nunique(),
+        "summary": summary(study, table),
+        "pictures": pictures,
+        **study_sections(study, table),
+    }
+
+
+def page(name: str, sections: list[dict[str, Any]], studies: list[Study]) -> str:
+    """The report in HTML."""
+    runs = pd.concat([study.runs for study in studies])
+    commits = {
+        f"{sha or 'no checkout'}{' (with uncommitted changes)' if dirty else ''}"
+        for sha, dirty in zip(runs["git_sha"], runs["git_dirty"], strict=True)
+    }
     return render_page(
         "report",
-        name=study.name,
-        task=f"{runs['task'].iloc[0]} ({runs['scale'].iloc[0]})",
-        metric=runs["metric"].iloc[0],
-        base=f"{runs['base_test'].mean():.3f}",
-        chance=f"{runs['chance'].mean():.3f}",
-        count=len(runs),
-        seeds=runs["seed"].nunique(),
-        rates=runs["lr"].nunique(),
-        summary=summary(study, table),
-        pictures=pictures,
+        name=name,
+        sections=sections,
         versions=sorted(set(runs["versions"])),
-        commits=sorted(
-            {f"{sha or 'no checkout'}{' (with uncommitted changes)' if dirty else ''}"
-             for sha, dirty in zip(runs["git_sha"], runs["git_dirty"], strict=True)}
-        ),
+        commits=sorted(commits),
         devices=sorted(set(runs["device"])),
-        **study_sections(study, table),
-    )  # fmt: skip
+    )
 
 
-COMMAND = Command("analysis.report", __doc__, name="NAME", keys={"results": RESULTS}, exit=EXIT)
+COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS}, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
-    def report(parsed: Arguments) -> int:
-        return draw_report(draw, Path(parsed.keys["results"]) / parsed.names[0])
-
-    return COMMAND.run(arguments, report)
+    return COMMAND.run(arguments, lambda parsed: draw_report(draw, parsed))
 
 
 if __name__ == "__main__":

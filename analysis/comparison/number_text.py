@@ -6,6 +6,8 @@ import math
 
 import pandas as pd
 
+from analysis.comparison.decisions import EXACT
+
 
 def cost_text(name: str, value: float) -> str:
     """A cost of COSTS, in the unit of its title."""
@@ -39,9 +41,14 @@ def value_text(row: pd.Series, side: str = "") -> str:
 
 
 def difference_text(row: pd.Series) -> str:
-    """`+0.021 [+0.011, +0.031]`; without an interval where there is none; `–` without a pair."""
+    """`+0.021 [+0.011, +0.031]`; without an interval where there is none; `–` without a pair.
+
+    A difference from a lower bound is one itself, which has no interval: `at least +1.1`.
+    """
     if pd.isna(row["difference"]):
         return "–"
+    if row["difference_is"] != EXACT:
+        return f"{row['difference_is']} {row['difference']:+.{digits_of(row)}f}"
     if row["low"] == row["high"]:
         return f"{row['difference']:+.3g} for every seed" if row["difference"] else "0 for every seed"
     digits = digits_of(row)

@@ -10,18 +10,18 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from analysis.comparison.compared import Compared
-from analysis.comparison.costs import costs_table
-from analysis.comparison.table import figures_by_seed
 from analysis.data.scores import direction
 from analysis.figures.elements import metric_of
 from analysis.figures.style import REFERENCE, figure_style, legend_beside, method_styles, save, subplots
 from analysis.statistics.curves import Array
-from analysis.statistics.intervals import mean_interval
+from analysis.statistics.robustness import robustness_table
+from analysis.statistics.superlatives import contenders
 
 CAPTION = (
     "Score and sensitivity against trained parameters: means over seeds with 95 % Student intervals. Filled: "
     "no other method has both fewer (or as many) parameters and a better (or equal) mean; the line joins "
-    "those. The front goes by means alone and is no test; the table below is."
+    "those. Methods that do not learn, or have fewer than three seeds, are hollow and take no part. The "
+    "front goes by means alone and is no test; the table below is."
 )
 
 
@@ -36,32 +36,25 @@ def pareto_front(parameters: Array, goodness: Array) -> NDArray[np.bool_]:
     return ~(fewer & better & strict).any(0) & np.isfinite(parameters) & np.isfinite(goodness)
 
 
-def pareto_points(
-    by_seed: dict[str, pd.DataFrame], sizes: pd.Series, quantity: str, sign: float
-) -> pd.DataFrame:
-    """Columns label, parameters, mean over seeds with Student interval (nan with one seed), optimal.
+def pareto_points(table: pd.DataFrame, quantity: str, sign: float) -> pd.DataFrame:
+    """Columns quantity, label, parameters, seeds, value, low, high, and optimal: whether it is on the front.
 
     Args:
-        by_seed: label -> `paired.by_seed` of its runs.
-        sizes: trained parameters by label.
+        table: of `robustness_table`, whose intervals these are.
         sign: 1 where more of the quantity is better, else -1.
     """
-    rows = []
-    for label, table in by_seed.items():
-        values = table[quantity].dropna().to_numpy(dtype=float)
-        mean, low, high = mean_interval(values) if len(values) else (np.nan,) * 3
-        rows.append((quantity, label, sizes[label], len(values), mean, low, high))
-    columns = ["quantity", "label", "parameters", "seeds", "value", "low", "high"]
-    points = pd.DataFrame(rows, columns=columns).replace([np.inf, -np.inf], np.nan)
-    optimal = pareto_front(points["parameters"].to_numpy(float), sign * points["value"].to_numpy(float))
-    return points.assign(optimal=optimal)
+    takes_part = table.index.isin(contenders(table).index)
+    goodness = np.where(takes_part, sign * table[quantity].to_numpy(float), np.nan)
+    named = {quantity: "value", f"{quantity}_low": "low", f"{quantity}_high": "high"}
+    points = table[["label", "parameters", "seeds", *named]].rename(columns=named)
+    points.insert(0, "quantity", quantity)
+    return points.assign(optimal=pareto_front(table["parameters"].to_numpy(float), goodness))
 
 
 @figure_style()
 def draw_pareto(study: Compared, folder: Path) -> Path:
     """Tuned test score, and sensitivity, against parameters; see CAPTION."""
-    by_seed, styles = figures_by_seed(study), method_styles(study.labels, study.method_of)
-    sizes = costs_table(study).set_index("label")["parameters"]
+    table, styles = robustness_table(study.runs), method_styles(study.labels, study.method_of)
     sign = direction(study.runs)
     titles = {
         "tuned_test": f"tuned test {metric_of(study.runs)}{'' if sign > 0 else ' (lower is better)'}",
@@ -70,7 +63,7 @@ def draw_pareto(study: Compared, folder: Path) -> Path:
     figure, axes = subplots(1, 2, size=(9.2, 3.8))
     data = []
     for panel, (quantity, title) in zip(axes, titles.items(), strict=True):
-        points = pareto_points(by_seed, sizes, quantity, sign if quantity == "tuned_test" else -1.0)
+        points = pareto_points(table, quantity, sign if quantity == "tuned_test" else -1.0)
         front = points[points["optimal"]].sort_values("parameters")
         panel.plot(front["parameters"], front["value"], color=REFERENCE, lw=1, zorder=1)
         for row in points.itertuples():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.comparison.costs import COSTS
+from analysis.comparison.decisions import LEVEL, NO_DECISION
 from analysis.comparison.number_text import (
     bound_prefix,
     cost_text,
@@ -15,8 +16,9 @@ from analysis.comparison.number_text import (
     training_mode,
     value_text,
 )
-from analysis.comparison.table import LEVEL, QUANTITIES
+from analysis.comparison.table import QUANTITIES
 from analysis.statistics.intervals import student_half_width
+from analysis.statistics.learning import MIN_SEEDS
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class ComparisonRow:
     p: str
     p_holm: str
     decision: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def comparison_rows(comparison: pd.DataFrame, truncated: set[str]) -> list[Compa
                 label=row["label"], quantity=QUANTITIES[row["quantity"]],
                 value=means[0], baseline_value=means[1], difference=difference_text(row),
                 seeds=int(row["seeds"]), p=p_text(row["p"]), p_holm=p_text(row["p_holm"]),
-                decision=row["decision"],
+                decision=row["decision"], why=row["why"],
             )
         )  # fmt: skip
     return rows
@@ -83,10 +86,11 @@ def cost_rows(costs: pd.DataFrame) -> list[CostRow]:
 def describe_power(comparison: pd.DataFrame) -> str:
     """What the tests can and cannot show with as many seeds as there are."""
     count, rows = int(comparison["seeds"].max()), len(comparison)
-    if count < 2:
+    if count < MIN_SEEDS:
+        have = "one seed" if count == 1 else f"{count} seeds"
         return (
-            "With one seed there is no spread between seeds, so no test and no decision is possible: the "
-            "differences are shown and nothing is concluded. Run with seeds=3 or, better, more."
+            f"With {have} there is no verdict: the differences are shown and nothing is concluded. It takes "
+            f"{MIN_SEEDS} seeds or, better, 5: the same command with seeds=5."
         )
     alone, first = (student_half_width(1.0, count, LEVEL / tests) for tests in (1, rows))
     return (
@@ -98,4 +102,11 @@ def describe_power(comparison: pd.DataFrame) -> str:
         "is shown. Where every seed differs by the same there is no spread to test against: that counts as "
         "shown unless it is 0. A seed counts where both methods have every run that the quantity needs. "
         "Seeds vary initialisation and data order alone: nothing here speaks of other tasks or models."
+        + _undecided(comparison)
     )
+
+
+def _undecided(comparison: pd.DataFrame) -> str:
+    """Why rows have no decision, each reason once."""
+    reasons = dict.fromkeys(comparison.loc[comparison["decision"] == NO_DECISION, "why"])
+    return "".join(f" No decision is possible where {why}." for why in reasons if why)

@@ -11,6 +11,17 @@ import math
 import pandas as pd
 
 from analysis.comparison.costs import COSTS
+from analysis.comparison.decisions import (
+    BETTER,
+    LESS_ROBUST,
+    MIXED,
+    MORE_ROBUST,
+    NO_DECISION,
+    NOT_SHOWN,
+    UNKNOWN,
+    WORSE,
+    robustness_decision,
+)
 from analysis.comparison.number_text import (
     bound_prefix,
     cost_text,
@@ -19,16 +30,14 @@ from analysis.comparison.number_text import (
     training_mode,
     value_text,
 )
-from analysis.comparison.table import BETTER, NO_DECISION, NOT_SHOWN, WORSE
 from analysis.data.scores import direction
 
 SAME, SAME_TIME = 1.10, 1.25
 """Ratios to the baseline that still count as the same cost; times of packs vary more than counts."""
 
-MIXED = "mixed"
 ROBUST = {
-    "more robust": "{new} is more robust to the learning rate than {base}",
-    "less robust": "{new} is less robust to the learning rate than {base}",
+    MORE_ROBUST: "{new} is more robust to the learning rate than {base}",
+    LESS_ROBUST: "{new} is less robust to the learning rate than {base}",
     MIXED: "{new} is more robust to the learning rate than {base} in one respect and less in another (mixed)",
     NOT_SHOWN: "no difference in robustness to the learning rate is shown between {new} and {base}",
     NO_DECISION: "no decision is possible on the robustness of {new} and {base} to the learning rate",
@@ -68,19 +77,14 @@ def sentences(
 
 
 def _score(row: pd.Series, pair: dict[str, str], runs: pd.DataFrame) -> tuple[str, str]:
-    decision, count = str(row["decision"]), int(row["seeds"])
+    decision, count, why = str(row["decision"]), int(row["seeds"]), str(row["why"])
     new, base = pair["new"], pair["base"]
     if not count:
         all_failed = not ((runs["label"] == row["label"]) & runs["counted"]).any()
         why = "every run failed" if all_failed else f"no seed has a score for both it and {base}"
         return decision, f"{new}'s score cannot be compared, for {why}: {NO_DECISION}."
     metric = f"test {runs['metric'].iloc[0]}{'' if direction(runs) > 0 else ', lower is better'}"
-    ended = runs[runs["counted"]]
-    all_diverged = (ended["status"] == "diverged").groupby(ended["label"]).all()
     note = f"{metric}, {_seeds(count)}"
-    for name, label in ((new, row["label"]), (base, row["baseline"])):
-        if all_diverged[label]:
-            note += f"; every run of {name} diverged"
     value, other, digits = value_text(row), value_text(row, "baseline_"), digits_of(row)
     if decision in (BETTER, WORSE):
         sign, side = (1, "above") if row["difference"] > 0 else (-1, "below")
@@ -91,37 +95,33 @@ def _score(row: pd.Series, pair: dict[str, str], runs: pd.DataFrame) -> tuple[st
             f"{new} scores {value} ({note}), {gap} {side} {base} at tuned learning rates ({decision}).",
         )
     gap = f"a difference of {difference_text(row)} at tuned learning rates"
-    return decision, f"{new} scores {value} and {base} {other} ({note}), {gap}: {decision}."
+    text = f"{new} scores {value} and {base} {other} ({note}), {gap}: {decision}"
+    return decision, f"{text}{f', for {why}' if why else ''}."
 
 
 def _robustness(rows: pd.DataFrame, pair: dict[str, str]) -> tuple[str, str]:
-    """Of sensitivity, plateau and divergence, whatever could be decided."""
-    decision = robustness_decision(list(rows["decision"]))
+    """Sensitivity first, then plateau and divergence, whatever could be decided."""
+    decision = robustness_decision(rows["decision"].to_dict())
     clauses = [
         _quantity_clause(rows.loc["regret_window"], "sensitivity", ""),
         _quantity_clause(rows.loc["plateau_10"], "plateau within 10 %", " decades"),
         _quantity_clause(rows.loc["divergence_rate"], "diverged runs", " %", 100),
     ]
-    text = f"{ROBUST[decision].format(**pair)}: {'; '.join(clauses)}."
+    why = rows.loc["regret_window", "why"]
+    reason = f", for {why}" if decision == NO_DECISION and why else ""
+    text = f"{ROBUST[decision].format(**pair)}{reason}: {'; '.join(clauses)}."
     return decision, _capitalise(text, pair)
 
 
-def robustness_decision(decisions: list[str]) -> str:
-    """`more robust` if any is better and none worse, the mirror image, `mixed` if both; else neither."""
-    better, worse = BETTER in decisions, WORSE in decisions
-    if better or worse:
-        return MIXED if better and worse else "more robust" if better else "less robust"
-    return NOT_SHOWN if NOT_SHOWN in decisions else NO_DECISION
-
-
 def _quantity_clause(row: pd.Series, what: str, unit: str, times: float = 1) -> str:
-    """`plateau within 10 % 3.1 against at least 2.0 decades (+1.1 [+0.9, +1.3], better)`."""
+    """`plateau within 10 % at least 3.1 against 2.0 decades (at least +1.1, better)`."""
     if not row["seeds"]:
         return f"{what} on no common seed ({row['decision']})"
     row = row.copy()
     row[_FIGURES] = row[_FIGURES].astype(float) * times
     new, base = (bound_prefix(row, side) + value_text(row, side) for side in ("", "baseline_"))
-    return f"{what} {new} against {base}{unit} ({difference_text(row)}, {row['decision']})"
+    difference = "not compared" if row["difference_is"] == UNKNOWN else difference_text(row)
+    return f"{what} {new} against {base}{unit} ({difference}, {row['decision']})"
 
 
 _FIGURES = ["value", "baseline_value", "difference", "low", "high"]

@@ -6,21 +6,24 @@ table together are corrected by Holm's method (Holm 1979).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from analysis.comparison import decisions
 from analysis.comparison.compared import Compared
+from analysis.comparison.decisions import EXACT, UNKNOWN
 from analysis.data.scores import direction
 from analysis.statistics import paired
 from analysis.statistics.curves import Array
 from analysis.statistics.intervals import mean_interval
+from analysis.statistics.learning import why_not_learning
 
-LEVEL = 0.05
-BETTER, WORSE, NOT_SHOWN, NO_DECISION = "better", "worse", "no difference shown", "no decision possible"
 QUANTITIES = {
     "tuned_test": "tuned test score",
     "regret_window": "sensitivity (mean regret, ±1.5 decades)",
-    "plateau_10": "plateau within 10 % [decades]",
+    "plateau_10": "plateau within 10 %, mean of the seeds' own [decades]",
     "divergence_rate": "divergence rate",
 }
 
@@ -31,35 +34,57 @@ def figures_by_seed(study: Compared) -> dict[str, pd.DataFrame]:
     return {label: paired.by_seed(counted[counted["label"] == label]) for label in study.order}
 
 
+def not_learning(study: Compared) -> dict[str, str]:
+    """label -> why it does not learn (`analysis.statistics.learning`); empty if it does, or no run ended."""
+    counted = study.runs[study.runs["counted"]]
+    by_label = {label: counted[counted["label"] == label] for label in study.order}
+    return {label: why_not_learning(rows) if len(rows) else "" for label, rows in by_label.items()}
+
+
 def comparison_table(study: Compared) -> pd.DataFrame:
     """One row per new method and quantity of QUANTITIES.
 
     `seeds`: pairs. `value`, `baseline_value`: means over those seeds, and `difference` with its interval
-    `low` to `high`, in the quantity's unit. `p`: paired t-test, `p_holm`: corrected over all rows.
-    `bounds`, `baseline_bounds`: how many of the plateaus are lower bounds. `decision`: see `_decision`.
+    `low` to `high`, in the quantity's unit. `p`: paired t-test, nan where nothing can be decided; `p_holm`:
+    corrected over all rows. `bounds`, `baseline_bounds`: how many of the plateaus are lower bounds, and
+    `difference_is`: what that makes of the difference (`decisions.plateau_difference`), which is empty where
+    it is unknown. `decision`: see `decisions.row_decision`, and `why` none is possible.
     """
-    by_seed = figures_by_seed(study)
+    by_seed, reasons = figures_by_seed(study), not_learning(study)
+    base = study.order[0]
     rows = []
     for label in study.order[1:]:
+        not_learning_pair = {study.names[name]: reasons[name] for name in (label, base)}
         for quantity in QUANTITIES:
-            row = _paired_row(by_seed[label], by_seed[study.order[0]], quantity)
-            rows.append({"label": label, "baseline": study.order[0], "quantity": quantity, **row})
+            row = _paired_row(by_seed[label], by_seed[base], quantity)
+            why = decisions.why_undecided(row["seeds"], not_learning_pair)
+            if not why and row["difference_is"] == UNKNOWN:
+                why = decisions.BOUNDS_SAY_NOTHING
+            if why:
+                row["p"] = np.nan
+            rows.append({"label": label, "baseline": base, "quantity": quantity, **row, "why": why})
     table = pd.DataFrame(rows)
     table["p_holm"] = paired.holm(table["p"].to_numpy(dtype=float))
     signs = {"tuned_test": direction(study.runs), "regret_window": -1, "plateau_10": 1, "divergence_rate": -1}
-    table["decision"] = [_decision(row, signs[row["quantity"]]) for _, row in table.iterrows()]
-    return table
+    table["decision"] = [decisions.row_decision(row, signs[row["quantity"]]) for _, row in table.iterrows()]
+    undecided = (table["decision"] == decisions.NO_DECISION) & (table["why"] == "")
+    return table.assign(why=table["why"].mask(undecided, decisions.BOUNDS_SAY_NOTHING))
 
 
-def _paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[str, float]:
+def _paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[str, Any]:
     """Seeds that both have, both means, the difference with its interval, and the p-value."""
     pair = pd.concat([new[quantity], base[quantity]], axis=1, keys=["new", "base"]).dropna()
     count = len(pair)
     differences = _without_rounding(pair["new"].to_numpy(), pair["base"].to_numpy())
-    mean, low, high = mean_interval(differences) if count else (np.nan,) * 3
-    bounds = [0, 0]
+    bounds, difference_is = [0, 0], EXACT
     if quantity == "plateau_10":
-        bounds = [int(figures.loc[pair.index, "censored"].sum()) for figures in (new, base)]
+        censored = [figures.loc[pair.index, "censored"].to_numpy(dtype=bool) for figures in (new, base)]
+        bounds = [int(each.sum()) for each in censored]
+        difference_is = decisions.plateau_difference(
+            pair["new"].to_numpy(), pair["base"].to_numpy(), *censored
+        )
+    known = count and difference_is != UNKNOWN
+    mean, low, high = mean_interval(differences) if known else (np.nan,) * 3
     return {
         "seeds": count,
         "value": pair["new"].mean(),
@@ -67,9 +92,10 @@ def _paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[st
         "difference": mean,
         "low": low if np.isfinite(low) else np.nan,
         "high": high if np.isfinite(high) else np.nan,
-        "p": _p_value(differences),
+        "p": _p_value(differences) if known else np.nan,
         "bounds": bounds[0],
         "baseline_bounds": bounds[1],
+        "difference_is": difference_is,
     }
 
 
@@ -91,16 +117,3 @@ def _p_value(differences: Array) -> float:
     if np.ptp(differences) == 0:
         return float(differences[0] == 0)
     return paired.compare(differences, 0.0).p_different
-
-
-def _decision(row: pd.Series, sign: float) -> str:
-    """`better` or `worse` where Holm's p-value is at most 0.05, by the difference's sign.
-
-    Args:
-        sign: 1 where more of the quantity is better, else -1.
-    """
-    if np.isnan(row["p_holm"]):
-        return NO_DECISION
-    if row["p_holm"] > LEVEL:
-        return NOT_SHOWN
-    return BETTER if sign * row["difference"] > 0 else WORSE

@@ -11,7 +11,7 @@ METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 
 
 def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """A copy of `runs` with `label`, `rank` and `counted`.
+    """A copy of `runs` with `label`, `rank` and `counted`, and with the metric of the others for failed runs.
 
     The label is the method's name where the method occurs with one set of settings, else the
     name followed by the settings that differ: `ether blocks=4`. Ranks, from 0: ether, ether_plus,
@@ -19,6 +19,10 @@ def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """
     runs = runs.copy()
     runs["counted"] = runs["status"] != "failed"
+    for column in ("metric", "higher_is_better"):  # a failed run has none of its own
+        known = runs.loc[runs["counted"], column].unique()
+        if len(known) == 1:
+            runs[column] = known[0]
     runs["label"] = ""
     sort_keys: dict[str, tuple[object, ...]] = {}
     for method, rows in runs.groupby("method", sort=False):

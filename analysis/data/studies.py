@@ -1,7 +1,7 @@
 """The studies at hand, found by what their records say and not by their folders' names.
 
-A study here has one task, scale and subset, hence one metric; a folder with several (a sweep over GLUE's
-tasks) holds as many.
+A study here has one task, scale, subset and data set, hence one metric; a folder with several (a sweep over
+GLUE's tasks) holds as many.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.data.labels import METHOD_ORDER, is_missing, label_runs
-from analysis.data.table import Study, check_runs, read_table, read_tables
+from analysis.data.table import AnalysisError, Study, check_runs, no_results, read_table, read_tables
 from study.naming import study_name
 from study.storage import schema
 
@@ -64,14 +64,18 @@ def command(key: Key) -> str:
 
 
 def split(folder: Path) -> list[Study]:
-    """The studies in one folder, those with a score at all; `runs` says the folder in a column `study`.
+    """The studies in one folder, whose scores do not compare with each other's; `runs` has a column `study`.
 
     Raises:
         AnalysisError: if its tables cannot be used.
     """
+    if not folder.is_dir():
+        raise AnalysisError(no_results(folder))
     tables = read_tables(folder)
     runs = tables["runs"]
-    columns = [name for name in ("task", "scale", "task.subset") if name in runs]
+    if runs.empty:
+        raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")
+    columns = [name for name in KINDS if name in runs]
     studies = []
     for _, rows in runs.groupby(columns, sort=False, dropna=False):
         labelled = label_runs(rows).assign(study=folder.resolve().name)
@@ -79,9 +83,24 @@ def split(folder: Path) -> list[Study]:
         history, layers = (
             tables[name][tables[name]["run_id"].isin(labelled["run_id"])] for name in ("history", "layers")
         )
-        if labelled["counted"].any():
-            studies.append(Study(folder.resolve().name, labelled, history, layers))
+        studies.append(Study(folder.resolve().name, labelled, history, layers))
     return studies
+
+
+KINDS = ("task", "scale", "task.subset", "task.data")
+"""Columns in which the runs of one study do not differ."""
+
+
+def distinct_titles(studies: list[Study]) -> list[str]:
+    """A title for each of a folder's studies, by what tells it from the others; empty for a single one."""
+    if len(studies) == 1:
+        return [""]
+    first = [study.runs.iloc[0] for study in studies]
+    parts = [[title(key_of(study))] for study in studies]
+    data = ["" if is_missing(row.get("task.data")) else str(row.get("task.data")) for row in first]
+    if len(set(data)) > 1:
+        parts = [[*part, of_data] for part, of_data in zip(parts, data, strict=True)]
+    return [" ".join(filter(None, part)) for part in parts]
 
 
 def read_all(results: Path) -> list[Study]:
@@ -90,7 +109,7 @@ def read_all(results: Path) -> list[Study]:
     for path in sorted(results.glob("*/runs.parquet")):
         runs = read_table(path.parent, "runs", {name: schema.RUNS[name] for name in ("sweep", "task")})
         if (runs["sweep"] == GRID).any() or runs["task"].isin(LANGUAGE).any():
-            studies += split(path.parent)
+            studies += [study for study in split(path.parent) if study.runs["counted"].any()]
     return studies
 
 

@@ -59,7 +59,7 @@ def load(folder: Path) -> Study:
     """Reads and checks the tables in `folder`; raises AnalysisError if they cannot be used."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise AnalysisError(_no_results(folder))
+        raise AnalysisError(no_results(folder))
     tables = read_tables(folder)
     runs = tables["runs"]
     if runs.empty:
@@ -84,7 +84,8 @@ def absent(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(holes, columns=["label", "lr", "seed"])
 
 
-def _no_results(folder: Path) -> str:
+def no_results(folder: Path) -> str:
+    """What to say of a folder that holds no study."""
     others = sorted(p.parent.name for p in folder.parent.glob("*/runs.parquet"))
     near = difflib.get_close_matches(folder.name, others, n=3, cutoff=0.4) or others[:3]
     there = f"nearest there: {', '.join(near)}" if near else f"{folder.parent} holds no results"
@@ -105,7 +106,7 @@ def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> 
     path = folder / f"{name}.parquet"
     if not path.is_file():
         if name == "runs":
-            raise AnalysisError(_no_results(folder))
+            raise AnalysisError(no_results(folder))
         raise AnalysisError(f"{path} is missing; {REBUILD}")
     try:
         table = pd.read_parquet(path)
@@ -129,7 +130,8 @@ def read_table(folder: Path, name: str, columns: dict[str, tuple[str, str]]) -> 
 def check_runs(runs: pd.DataFrame, folder: Path) -> None:
     """One task, one metric, one run per cell, a finite score for every run that counts."""
     for column in ("task", "scale", "metric", "higher_is_better"):
-        values = sorted({str(v) for v in runs[column]})
+        known = runs if column in ("task", "scale") else runs[runs["counted"]]
+        values = sorted({str(v) for v in known[column]})
         if len(values) > 1:
             raise AnalysisError(
                 f"{folder} mixes {column} {' and '.join(values)}; methods are compared on one "

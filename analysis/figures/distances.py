@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.data.table import Study
 from analysis.figures.elements import draw_against_lr
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
+from analysis.statistics.intervals import mean_title
 
 CAPTION = (
     "How far training moved the transformation from the identity and the weight from where it "
@@ -40,5 +41,7 @@ def draw_distances(study: Study, folder: Path) -> Path:
             panel.set_ylim(lowest / 2, highest * 2)
         panel.set_ylabel(title)
     legend_beside(axes[1])
-    figure.suptitle("Distance at the end of training, mean and 95 % interval over seeds", fontsize=11)
-    return save(figure, pd.concat(data), folder, "distances")
+    plotted = pd.concat(data)
+    seeds = plotted.loc[plotted["seeds"] > 0, "seeds"]
+    figure.suptitle(f"Distance at the end of training, {mean_title(seeds)}", fontsize=11)
+    return save(figure, plotted, folder, "distances")

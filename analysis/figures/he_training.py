@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.data.table import Study
 from analysis.figures.elements import draw_against_lr, draw_band
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
-from analysis.statistics.intervals import seed_means
-from analysis.statistics.tuned import tuned_lr
+from analysis.statistics.intervals import mean_title, seed_means
+from study.storage.tuned import tuned_lr
 
 CAPTION = (
     "Change of hyperspherical energy (compare the paper's Figure 7). One-sided orthogonal "
@@ -43,5 +43,5 @@ def draw_he_training(study: Study, folder: Path) -> Path:
         right.set_ylim(bottom=min(2 * at_end["mean"].min(), -1e-4))
     right.set_title("at the end, against the learning rate")
     legend_beside(right)
-    figure.suptitle("Change of hyperspherical energy, mean and 95 % interval over seeds", fontsize=11)
+    figure.suptitle(f"Change of hyperspherical energy, {mean_title(during['seeds'])}", fontsize=11)
     return save(figure, pd.concat([during.assign(figure="during"), at_end]), folder, "he_training")

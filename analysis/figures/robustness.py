@@ -13,10 +13,10 @@ from analysis.data.studies import key_of
 from analysis.data.table import Study
 from analysis.figures.elements import draw_band, draw_references, metric_of
 from analysis.figures.style import MethodStyle, figure_style, legend_beside, method_styles, save
-from analysis.statistics.intervals import seed_means
+from analysis.statistics.intervals import mean_title, seed_means
 
 CAPTION = (
-    "Test score against learning rate. Lines are means over seeds, bands their 95 % intervals; "
+    "Test score against learning rate. Lines are means over seeds, bands their 95 % Student intervals; "
     "below, every run is a dot and a diverged run a cross. Diverged runs count in every mean. Dashed: "
     "the untouched base model; dotted: chance."
 )
@@ -54,12 +54,9 @@ def draw_robustness(study: Study, folder: Path) -> Path:
     top.set_xscale("log")
     top.xaxis.set_major_locator(LogLocator(numticks=20))
     top.set_ylabel(f"test {metric_of(runs)}")
-    seeds = int(means["seeds"].max())
     task, scale, subset = key_of(study)
     name = " ".join(filter(None, (task, subset)))
-    top.set_title(
-        f"{name} ({scale}): robustness to the learning rate, mean and 95 % interval of {seeds} seeds"
-    )
+    top.set_title(f"{name} ({scale}): robustness to the learning rate, {mean_title(means['seeds'])}")
     if (runs["status"] == "diverged").any():
         top.plot([], [], "x", color="black", ms=5, label="diverged run")
     legend_beside(top)

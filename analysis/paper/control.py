@@ -22,7 +22,7 @@ def control_table(study: Study) -> pd.DataFrame:
     figures = [
         f"{name}{end}" for name in ("tuned_test", "best_lr", "plateau_10") for end in ("", "_low", "_high")
     ]
-    chosen = table[["method", *figures, "plateau_10_censored"]]
+    chosen = table[["method", *figures, "plateau_10_censored", "not_learning"]]
     return pd.concat([chosen[["method"]], pd.DataFrame(options), chosen.iloc[:, 1:]], axis=1)
 
 
@@ -41,10 +41,26 @@ def control_sentences(table: pd.DataFrame) -> list[str]:
             free, held = rows[(1.0, False)], rows[(1.0, True)]
             sentences.append(
                 f"{method}: free to grow, the plateau within 10 % is {_decades(free)} wide; held at their "
-                f"length it is {_decades(held)}. What remains when they are held is the most that "
-                "the bound can explain; the rest comes from normals that grow and so anneal their own rate."
+                f"length it is {_decades(held)}. {_conclusion(free, held)}"
             )
     return sentences
+
+
+def _conclusion(free: pd.Series, held: pd.Series) -> str:
+    """What follows from the two plateaus; nothing where lower bounds leave open which is the wider."""
+    if free["not_learning"] or held["not_learning"]:
+        return "One of them does not learn, so the two are not compared."
+    held_may_be_wider = held["plateau_10_censored"] != "none"
+    free_may_be_wider = free["plateau_10_censored"] != "none"
+    narrower = held["plateau_10"] < free["plateau_10"]
+    if held_may_be_wider or (free_may_be_wider and not narrower):
+        return "The grid ends inside, so which is the wider cannot be said."
+    if not narrower:
+        return "Held, it is no narrower, so growth explains nothing of it."
+    return (
+        "What remains when they are held is the most that the bound can explain; the rest comes from normals "
+        "that grow and so anneal their own rate."
+    )
 
 
 def _decades(row: pd.Series) -> str:

@@ -12,7 +12,7 @@ from analysis.data.labels import is_missing
 from analysis.data.studies import HEAD_ALONE, MINIATURES, key_of
 from analysis.paper.printed_form import as_printed, ours, sources
 from analysis.paper.records import Records
-from analysis.paper.tables import glue_table, instruct_table
+from analysis.paper.tables import asked_elsewhere, glue_table, instruct_table
 
 PAPER_COMMANDS = {
     "glue": [
@@ -36,6 +36,7 @@ class LanguageSection:
     """Table 4 or 5: as printed, ours at the paper's scale, and the miniature's; None without records.
 
     commands: what makes the records, by scale. sources: the models and data of ours at the paper's scale.
+    lacking: what has no row, and why.
     """
 
     heading: str
@@ -44,6 +45,7 @@ class LanguageSection:
     mini: TextTable | None
     commands: dict[str, list[str]]
     sources: str
+    lacking: list[str]
 
 
 def language_sections(records: Records, results: Path) -> list[LanguageSection]:
@@ -68,6 +70,7 @@ def language_sections(records: Records, results: Path) -> list[LanguageSection]:
                 mini=None if mini is None else table_text(mini),
                 commands=commands,
                 sources=sources(table, "paper"),
+                lacking=asked_elsewhere(of_task, results),
             )
         )
     return sections

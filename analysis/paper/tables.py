@@ -2,7 +2,7 @@
 
 Both are tidy, a row per scale, method with its options, and subset or benchmark:
     metric; ours: mean test score at the learning rate that validation chose, with its 95 % interval low,
-        high (`analysis.statistics.robustness`; Student's over seeds for the benchmarks; nan with one seed);
+        high (Student's over seeds; nan with one seed);
     seeds and lr behind it; base: the untouched model's score, which also has rows of its own, method `base`;
         so has the frozen model with a head that was trained alone, `head`, from the sweep head_alone;
     parameters: trained numbers, heads included; model, data and study: where it comes from;
@@ -30,6 +30,7 @@ from analysis.statistics.intervals import mean_interval
 from analysis.statistics.robustness import robustness_table
 from study.evaluation.scores_file import COLUMNS as SCORE_COLUMNS
 from study.evaluation.scores_file import read_scores
+from study.storage.tuned import tuned_lr
 
 Row = dict[str, Any]
 """Of the tables above, by its columns; text, numbers and gaps, as a DataFrame takes them."""
@@ -119,10 +120,7 @@ def _evaluated(study: Study, study_rows: Rows, results: Path) -> Rows:
 
     With one seed the interval is left out: what spread remains is of the questions alone.
     """
-    files = [results / name / "benchmarks.csv" for name in study.runs["study"].unique()]
-    table = pd.DataFrame(
-        [dataclasses.asdict(row) for file in files for row in read_scores(file)], columns=list(SCORE_COLUMNS)
-    )
+    table = _answers(study, results)
     table = table[table["benchmark"].isin(set(printed(5)["benchmark"]))]
     table = table.assign(score=100 * table["score"].astype(float))
     base = table[table["method"] == BASE].drop_duplicates("benchmark").set_index("benchmark")["score"]
@@ -139,6 +137,26 @@ def _evaluated(study: Study, study_rows: Rows, results: Path) -> Rows:
             new |= {"base": base.get(benchmark, np.nan), **dict(zip(SCORE, score, strict=True))}
             rows.append(row | new)
     return rows
+
+
+def asked_elsewhere(studies: Iterable[Study], results: Path) -> list[str]:
+    """The labels without a row of benchmarks though some of their runs were asked, as sentences."""
+    sentences = []
+    for study in studies:
+        asked = study.runs[study.runs["run_id"].isin(_answers(study, results)["run_id"])]
+        for label, rows in asked.groupby("label", sort=False):
+            lr = tuned_lr(study.of(str(label)))
+            if not (rows["lr"] == lr).any():
+                rates = ", ".join(f"{rate:.3g}" for rate in sorted(rows["lr"].unique()))
+                sentences.append(f"{label} has no benchmarks: asked were runs at {rates}, tuned is {lr:.3g}.")
+    return sentences
+
+
+def _answers(study: Study, results: Path) -> pd.DataFrame:
+    """The rows of the study's benchmarks.csv, of all of its folders."""
+    files = [results / name / "benchmarks.csv" for name in study.runs["study"].unique()]
+    rows = [dataclasses.asdict(row) for file in files for row in read_scores(file)]
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
 def _beside(rows: Rows, numbers: pd.DataFrame, across: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.data.labels import is_missing, setting_text, settings_columns
 from analysis.data.table import Study, absent
 from analysis.figures.style import method_styles
+from analysis.reporting.interval_note import interval_note
 from analysis.reporting.number_text import interval_text
 from analysis.statistics.robustness import DEFINITIONS
 
@@ -36,11 +37,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class RobustnessRow:
-    """One label's row; a cell for each of TITLES."""
+    """One label's row; a cell for each of TITLES.
+
+    not_learning: why it takes no part in verdicts; empty if it does.
+    """
 
     name: str
     colour: str
     cells: list[Cell]
+    not_learning: str
 
 
 def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
@@ -52,6 +57,8 @@ def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
     return {
         "columns": list(TITLES.items()),
         "rows": robustness_rows(study, table),
+        "left_out": list(dict.fromkeys(filter(None, table["regret_grid_left_out"]))),
+        "intervals": interval_note(table),
         "hints": DEFINITIONS,
         "definitions": {TITLES.get(name, name): text for name, text in DEFINITIONS.items()},
         "settings": shared_settings(study.runs),
@@ -67,11 +74,12 @@ def robustness_rows(study: Study, table: pd.DataFrame) -> list[RobustnessRow]:
         cells = []
         for name in TITLES:
             at_least = "≥ " if row.get(f"{name}_censored", "none") != "none" else ""
-            truncated = " †" if row.get(f"{name}_truncated", "none") != "none" else ""
+            mark = " †" if row.get(f"{name}_truncated", "none") != "none" else ""
+            mark += " ¶" if row.get(f"{name}_left_out", "") else ""
             value = "" if pd.isna(row[name]) else repr(float(row[name]))
-            cells.append(Cell(at_least + interval_text(row, name) + truncated, value))
+            cells.append(Cell(at_least + interval_text(row, name) + mark, value))
         style = styles[row["label"]]
-        rows.append(RobustnessRow(style.name, style.colour, cells))
+        rows.append(RobustnessRow(style.name, style.colour, cells, row["not_learning"]))
     return rows
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.data.scores import Scores
 from analysis.statistics.curves import Array
-from analysis.statistics.tuned import tunable, tuned_index
+from study.storage.tuned import tunable, tuned_index
 
 RESAMPLES = 2000
 
@@ -42,7 +42,7 @@ def resample(s: Scores, rng: np.random.Generator, sign: float) -> Resampled:
         sign: 1 where more of the metric is better, else -1.
     """
     valid, test, spread = (np.empty((1 + RESAMPLES, len(s.lrs))) for _ in range(3))
-    may_be_tuned = tunable(s)
+    may_be_tuned = tunable(s.all_diverged)
     for i in range(len(s.lrs)):
         scored = np.flatnonzero(np.isfinite(s.valid[i]))  # seeds
         draws = scored[rng.integers(len(scored), size=(RESAMPLES, len(scored)))]

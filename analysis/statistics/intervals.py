@@ -47,3 +47,22 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
         return np.nan, np.nan
     interval = stats.binomtest(successes, trials).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def seeds_text(fewest: int, most: int) -> str:
+    """`one seed`, `5 seeds`, `3 to 5 seeds`"""
+    if fewest != most:
+        return f"{fewest} to {most} seeds"
+    return "one seed" if most == 1 else f"{most} seeds"
+
+
+def mean_title(seeds: pd.Series) -> str:
+    """`mean and 95 % Student interval over 5 seeds`; with one seed there is neither.
+
+    Args:
+        seeds: how many stand behind each mean of a figure.
+    """
+    fewest, most = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
+    if most < 2:
+        return "one seed, so no interval"
+    return f"mean and 95 % Student interval over {seeds_text(fewest, most)}"

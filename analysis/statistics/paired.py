@@ -15,7 +15,7 @@ from scipy import stats
 from analysis.data.scores import direction, scores
 from analysis.statistics.curves import PLATEAUS, WINDOW_DECADES, Array, at, below, mean_regret, plateau
 from analysis.statistics.intervals import mean_interval
-from analysis.statistics.tuned import tuned_lr
+from study.storage.tuned import tuned_lr
 
 
 @dataclass(frozen=True)

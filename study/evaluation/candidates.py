@@ -16,6 +16,7 @@ class Candidate:
     Attributes:
         task: the study's task, which knows where a `shipped` model is.
         adapter: folder of the adapter; None for the base model.
+        settings: those in which the method's runs in the study differ, such as `method.ether.blocks=4`.
     """
 
     model: str
@@ -27,10 +28,16 @@ class Candidate:
     lr: float | None = None
     seed: int | None = None
     parameters: int = 0
+    settings: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.method} lr={self.lr} seed={self.seed}" if self.adapter else f"{self.model}, untouched"
+        return f"{self.cell} seed={self.seed}" if self.adapter else f"{self.model}, untouched"
+
+    @property
+    def cell(self) -> str:
+        """What the seeds of one method and learning rate have in common: `ether lr=0.01`."""
+        return " ".join(filter(None, [self.method, self.settings, f"lr={self.lr}"]))
 
 
 def candidates(folder: Path) -> list[Candidate]:
@@ -41,18 +48,22 @@ def candidates(folder: Path) -> list[Candidate]:
     """
     import pandas as pd
 
+    from study.storage.tuned import differing_settings  # as pandas, it takes time to import
+
     table = folder / "runs.parquet"
     if table in tables.damaged_tables(folder):
         raise UsageError(f"{table} is damaged; the sweep's command makes it anew")
+    runs = pd.read_parquet(table)
     adapted = [
         Candidate(
             model=run["task.model"],
             precision=run["task.precision"],
             task=run["task"],
             adapter=adapter,
+            settings=differing_settings(run, runs),
             **{name: run[name] for name in ("run_id", "method", "lr", "seed", "parameters")},
         )
-        for run in pd.read_parquet(table).to_dict("records")
+        for run in runs.to_dict("records")
         if (adapter := adapters.folder_of(folder, run["run_id"])).is_dir()
     ]
     if not adapted:

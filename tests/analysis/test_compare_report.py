@@ -42,7 +42,8 @@ def test_one_seed_decides_nothing_and_says_so(tmp_path: Path) -> None:
     assert "one seed" in verdicts["score"][1]
     assert verdicts["robustness"][1].startswith("No decision is possible")
     html = page_of(tmp_path / "s")
-    assert "With one seed there is no spread between seeds" in html
+    assert "With one seed there is no verdict" in html and "the same command with seeds=5" in html
+    assert "there are no intervals" in html and "In simulations" not in html
     rows = html.split('id="comparison-table"')[1].split("</table>")[0]
     assert rows.count("<td>–</td>") == 8 and rows.count(">no decision possible<") == 4
     assert not any(word in rows for word in ("nan", "inf", "NaN"))

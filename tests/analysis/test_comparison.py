@@ -44,8 +44,9 @@ def test_where_lower_is_better_the_lower_score_and_the_flatter_valley_win(tmp_pa
         return lambda log_lr, seed: 20 - 10 * under(log_lr, seed + (width > 2))
 
     made = synthetic.records(
-        {"ether": valley(2, 0.8), "hra": valley(4, 0.85)}, LRS, metric="perplexity", higher_is_better=False
-    )
+        {"ether": valley(2, 0.8), "hra": valley(4, 0.85)}, LRS, metric="perplexity",
+        higher_is_better=False, chance=100.0, base_test=20.0,
+    )  # fmt: skip
     verdicts = judged(tmp_path / "s", made)
     assert verdicts["score"][0] == "better" and verdicts["robustness"][0] == "more robust"
     assert (
@@ -143,7 +144,7 @@ def test_sensitivity_by_seed_has_the_mean_of_the_robustness_table(tmp_path: Path
 
 
 def test_equal_differences_count_as_shown_unless_they_are_zero(tmp_path: Path) -> None:
-    made = pair(lambda log_lr, seed: BASE(log_lr, seed) + 0.1, seeds=2)
+    made = pair(lambda log_lr, seed: BASE(log_lr, seed) + 0.1, seeds=3)
     table = comparison_table(read(write(tmp_path / "s", made))).set_index("quantity")
     assert table.loc["tuned_test", ["p", "decision"]].tolist() == [0.0, "better"]
     assert table.loc["regret_window", ["difference", "p"]].tolist() == [0.0, 1.0]  # but for rounding
@@ -154,7 +155,9 @@ def test_methods_that_diverged_or_failed_throughout_are_said_to(tmp_path: Path) 
     made = pair(BASE)
     diverge(of(made, "hra"), 0)
     verdicts = judged(tmp_path / "diverged", made)
-    assert verdicts["score"][0] == "worse" and "; every run of hra diverged)" in verdicts["score"][1]
+    for about in ("score", "robustness"):
+        assert verdicts[about][0] == "no decision possible"
+        assert "for hra does not learn (every run diverged)" in verdicts[about][1]
     assert "diverged runs 100 against 0 %" in verdicts["robustness"][1]
     for row in of(made, "hra"):
         row |= {"status": "failed", "test": math.nan, "valid": math.nan}

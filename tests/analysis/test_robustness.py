@@ -17,7 +17,7 @@ from analysis.statistics import bootstrap
 from analysis.statistics.curves import mean_regret, plateau
 from analysis.statistics.intervals import wilson
 from analysis.statistics.robustness import DEFINITIONS, robustness_table
-from analysis.statistics.tuned import tuned_index, tuned_lr
+from study.storage.tuned import tuned_index, tuned_lr
 
 LOG = np.log10(LRS)
 CURVE = np.array([0.2, 0.6, 0.8, 0.79, 0.4])

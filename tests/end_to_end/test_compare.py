@@ -55,7 +55,8 @@ def test_a_comparison_from_end_to_end(study_command: Command, tmp_path: Path) ->
 
     best = sorted(path.name for path in (study / "adapters").iterdir())
     runs = table(study).set_index("run_id")
-    assert runs.loc[best].method.value_counts().to_dict() == {"hra": 2, "scaling": 1}
+    assert runs.loc[best].method.value_counts().to_dict() == {"hra": 4, "scaling": 2}  # both seeds each
+    assert "ether is best at lr=" in first.stdout and "where 2 of 2 seeds have none" in first.stdout
     settings = load("lr_grid", ["task.steps=8"]).task
     task = tasks.load(settings)
     for run_id in best:
@@ -91,6 +92,10 @@ def test_bad_input_is_one_line(study_command: Command) -> None:
         (["peft:HRA", "seedz=3"], "unknown key 'seedz'; nearest: seeds"),
         (["same=ether"], "two of the methods are the same"),
         (["--check"], "--check takes one METHOD"),
+        (
+            ["peft:HRA", "task=glue", "task.subset=topic,similarity"],
+            "task.subset: methods are compared on one",
+        ),
     ):
         refused = study_command("study.compare", *arguments)
         lines = refused.stderr.strip().splitlines()

@@ -10,6 +10,9 @@ one is not, else undecided. Thresholds are constants, stated beside what they de
 Intervals are 95 %: bootstrapped over seeds as in `analysis.statistics.bootstrap`, or Student's for
 differences that are paired by seed (same seed: same initial draw and data order for every method).
 
+A study gives no verdict with fewer than three seeds, nor on parts that rest on a method that does not learn
+(`analysis.statistics.learning`): such parts are undecided and say why.
+
 Margins are of scores in 0..1 (accuracy, Matthews and other correlations, exact match). A metric of which less
 is better (perplexity) enters as minus its logarithm (`comparable`), so that a margin of 0.02 is 2 % of it.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.data.table import Study
-from analysis.paper.claims.part import Part, above, describe_records, paired_difference, within
+from analysis.paper.claims.part import Part, above, admitted, describe_records, paired_difference, within
 
 SAME_BLOCKS = 0.03  # scores of different numbers of blocks within three points count as equal
 
@@ -22,7 +22,9 @@ def judge_blocks(study: Study, compute: dict[str, float]) -> list[Part]:
             f"within +-{SAME_BLOCKS}"
         )
         verdict = within(*figure[1:], SAME_BLOCKS)
-        parts.append(Part("C5", f"{name} score", test, *figure, verdict, describe_records(study, rows)))
+        records = describe_records(study, rows)
+        score = Part("C5", f"{name} score", test, *figure, verdict, records, rests_on=(method,))
+        parts += admitted([score], study)
         share = compute[method]
         test = "weight-side training compute with 32 blocks over that with 1 (Llama-2-7B), below 1"
         verdict = above(-share, -share, -1)

@@ -32,7 +32,8 @@ def judge_fast(study: Study) -> list[Part]:
             f"reached by step {early}: ETHER+'s minus {name}'s, above 0"
         )
         verdict, records = above(*figure[1:], 0), describe_records(study, runs)
-        parts.append(Part("C3", f"ETHER+ against {name}", test, *figure, verdict, records))
+        rests_on = ("ether_plus", other)
+        parts.append(Part("C3", f"ETHER+ against {name}", test, *figure, verdict, records, rests_on=rests_on))
     return parts
 
 

@@ -13,7 +13,7 @@ from analysis.paper.claims.bounded import judge_bounded
 from analysis.paper.claims.energy import judge_energy
 from analysis.paper.claims.fast import judge_fast
 from analysis.paper.claims.language import judge_language
-from analysis.paper.claims.part import Part, comparable, overall
+from analysis.paper.claims.part import Part, admitted, comparable, overall
 from analysis.paper.claims.perturbed import judge_perturbed
 from analysis.paper.claims.robust import judge_robust
 
@@ -46,7 +46,8 @@ def decide(claim: str, studies: list[Study]) -> list[Part]:
     for study in studies:
         name = title(key_of(study))
         where = "" if key_of(study) == VTAB else f", {name}"
-        judged = FROM_RECORDS[claim][1](comparable(study))
+        of_study = comparable(study)
+        judged = admitted(FROM_RECORDS[claim][1](of_study), of_study)
         parts += [replace(part, part=part.part + where, study=name) for part in judged]
     return parts
 

@@ -13,7 +13,7 @@ from analysis.paper.claims.part import (
     describe_records,
     paired_difference,
 )
-from analysis.statistics.tuned import tuned_lr
+from study.storage.tuned import tuned_lr
 
 
 def judge_language(study: Study) -> list[Part]:
@@ -35,7 +35,8 @@ def judge_language(study: Study) -> list[Part]:
         )
         verdict = above(*figure[1:], -SAME_SCORE) if counts[0] < counts[1] else NOT_REPRODUCED
         records = describe_records(study, runs)
-        parts.append(Part("C8", f"ETHER+ against {name}", test, *figure, verdict, records))
+        rests_on = ("ether_plus", other)
+        parts.append(Part("C8", f"ETHER+ against {name}", test, *figure, verdict, records, rests_on=rests_on))
     return parts
 
 

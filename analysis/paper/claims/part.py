@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.table import Study
-from analysis.statistics.intervals import mean_interval
+from analysis.figures.style import NAMES
+from analysis.statistics.intervals import mean_interval, seeds_text
+from analysis.statistics.learning import MIN_SEEDS, why_not_learning
 from analysis.statistics.paired import at_tuned_rates
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
@@ -19,7 +21,10 @@ SAME_SCORE = 0.02
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a claim, decided."""
+    """One part of a claim, decided.
+
+    rests_on: methods that have to learn for the part to mean anything.
+    """
 
     claim: str
     part: str
@@ -30,6 +35,7 @@ class Part:
     verdict: str
     records: str
     study: str = ""  # its title, where one study decides
+    rests_on: tuple[str, ...] = ()
 
 
 def above(low: float, high: float, threshold: float) -> str:
@@ -49,6 +55,32 @@ def overall(verdicts: list[str]) -> str:
     if NOT_REPRODUCED in verdicts:
         return NOT_REPRODUCED
     return REPRODUCED if verdicts and set(verdicts) == {REPRODUCED} else UNDECIDED
+
+
+def admitted(parts: list[Part], study: Study) -> list[Part]:
+    """The parts, without a verdict where a study cannot give one.
+
+    That is with fewer than three seeds, and where a method that the part rests on does not learn: what stays
+    at chance is as robust, as early and as good as anything else that does.
+    """
+    runs = study.runs[study.runs["counted"]]
+    seeds = int(runs["seed"].nunique())
+    reasons = {str(method): why_not_learning_any(rows) for method, rows in runs.groupby("method")}
+    decided = []
+    for part in parts:
+        whys = [f"{NAMES.get(m, m)} {reasons[m]}" for m in part.rests_on if reasons.get(m)]
+        if seeds < MIN_SEEDS:
+            whys.append(f"{seeds_text(seeds, seeds)}, and a verdict needs {MIN_SEEDS}")
+        if whys:
+            part = replace(part, verdict=UNDECIDED, test=f"{part.test} (no verdict: {'; '.join(whys)})")
+        decided.append(part)
+    return decided
+
+
+def why_not_learning_any(rows: pd.DataFrame) -> str:
+    """Why none of one method's labels learns; empty if one does."""
+    reasons = [why_not_learning(of_label) for _, of_label in rows.groupby("label")]
+    return reasons[0] if all(reasons) else ""
 
 
 MINUS_LOG = "minus log "

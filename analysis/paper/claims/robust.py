@@ -31,5 +31,6 @@ def judge_robust(study: Study) -> list[Part]:
             )
             verdict = above(*figure[1:], 0)
             name = f"{our_name} against {other_name}"
-            parts.append(Part("C2", name, test, *figure, verdict, describe_records(study, runs)))
+            records = describe_records(study, runs)
+            parts.append(Part("C2", name, test, *figure, verdict, records, rests_on=(ours, other)))
     return parts
