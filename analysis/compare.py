@@ -1,8 +1,9 @@
-"""`python -m analysis.compare FOLDER`: redraws the comparison of new methods with a baseline.
+"""`python -m analysis.compare NAME`: redraws the comparison of new methods with a baseline.
 
-FOLDER is a study of `python -m study.compare`: its tables, and compare.json, which names the baseline,
-each run's label and what each method costs. Writes report.html, one file that needs nothing else;
-comparison.csv, verdicts.csv, costs.csv, robustness.csv; and figures/ (PNG, PDF and CSV each).
+NAME, or its folder results/compare/NAME, is a study of `python -m study.compare`: its tables, and
+compare.json, which names the baseline, each run's label and what each method costs. Writes report.html, one
+file that needs nothing else; comparison.csv, verdicts.csv, costs.csv, robustness.csv; and figures/ (PNG, PDF
+and CSV each).
 
 Every difference is new minus baseline, paired by seed, with its 95 % Student interval; the p-values of
 all rows of the table together are corrected by Holm's method (Holm 1979).
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.command import EXIT, draw_report
+from analysis.command import EXIT, RESULTS, draw_report
 from analysis.comparison import pareto
 from analysis.comparison.compared import Compared, read
 from analysis.comparison.costs import COSTS, costs_table
@@ -85,11 +86,11 @@ def page(study: Compared, by_name: dict[str, pd.DataFrame], pictures: list[Pictu
     )
 
 
-COMMAND = Command("analysis.compare", __doc__, name="FOLDER", exit=EXIT)
+COMMAND = Command("analysis.compare", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS}, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
-    return COMMAND.run(arguments, lambda parsed: draw_report(draw, Path(parsed.names[0])))
+    return COMMAND.run(arguments, lambda parsed: draw_report(draw, parsed, "compare.json"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from analysis.reporting.page import Picture, render_page
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
-from study.cli.arguments import Arguments, Command
+from study.cli.arguments import Command
 
 
 def draw(folder: Path) -> Path:
@@ -86,14 +86,11 @@ def page(name: str, sections: list[dict[str, Any]], studies: list[Study]) -> str
     )
 
 
-COMMAND = Command("analysis.report", __doc__, name="NAME", keys={"results": RESULTS}, exit=EXIT)
+COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS}, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
-    def report(parsed: Arguments) -> int:
-        return draw_report(draw, Path(parsed.keys["results"]) / parsed.names[0])
-
-    return COMMAND.run(arguments, report)
+    return COMMAND.run(arguments, lambda parsed: draw_report(draw, parsed))
 
 
 if __name__ == "__main__":

@@ -26,11 +26,12 @@ import pandas as pd
 from benchmarks.command import command_parser
 from study import config
 from study.coordination.coordinator import train_jobs
+from study.coordination.inspection import Understanding
 from study.launchers.cluster.batches import write_answer
 from study.launchers.slurm import Queue
 from study.planning.jobs import Trained, TrainJob, job_from_json
 from study.planning.packs import plan_packs
-from study.planning.profile import Footprint, Profile
+from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import Run, group_by_variant, plan_runs
 from study.storage import records
 from study.storage.rows import Circumstances, HistoryRow, Identity, LayerRow, Outcome, RunRecord
@@ -38,7 +39,9 @@ from study.storage.tables import collect
 
 PACK, POINTS, LAYERS = 50, 7, 18
 """Runs in a pack; evaluation points and layers per run, as in the sweep lr_grid."""
-PROFILE = Profile("", False, PACK, {PACK: 0.01}, 0.1, activation_mb=0.0, footprint=Footprint(0, 0))
+PROFILE = Profile(
+    "", RunMapping.LAYERS, PACK, {PACK: 0.01}, 0.1, activation_mb=0.0, footprint=Footprint(0, 0)
+)
 
 
 class StandIn:
@@ -85,7 +88,8 @@ def measure(runs: int, folder: Path) -> dict[str, float]:
     sizes = {variant: PACK for variant in group_by_variant(planned)}
     packs = plan_packs(planned, sizes)
     clock.append(time.perf_counter())
-    jobs = train_jobs(folder, settings, packs, {variant: PROFILE for variant in sizes})
+    profiles = {variant: PROFILE for variant in sizes}
+    jobs = train_jobs(folder, settings, packs, profiles, Understanding({}))
     with Queue(settings.launcher, folder, make_executor=StandIn) as queue:
         answered = sum(1 for _ in queue.do(jobs))
     clock.append(time.perf_counter())

@@ -17,13 +17,14 @@ from study import config
 from study.cli.arguments import Arguments, Command, Key
 from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
-from study.coordination.borrow import borrow_records
+from study.config import aliases
+from study.config.names import near_key
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.coordination.plan_file import read_plan
-from study.errors import UsageError, nearest
+from study.errors import UsageError
 from study.planning.runs import Run, plan_runs
-from study.settings import SweepSettings
+from study.settings import SweepSettings, settings_by_key, switches
 from study.storage import adapters
 from study.storage.comparison_file import Comparison, Cost
 
@@ -52,8 +53,10 @@ def is_override(argument: str) -> bool:
         raise UsageError(f"{argument}: give options with their method, as in peft:HRA,r=4")
     if key in SWEEP_KEYS or "." in key:
         return True
-    if not is_method(value) and difflib.get_close_matches(key, KEYS, cutoff=0.75):
-        raise UsageError(f"unknown key {key!r}; {nearest(key, KEYS)}")
+    known = [*KEYS, *settings_by_key()]
+    is_key = aliases.key(key, known) or key in {each.rpartition(".")[2] for each in known}
+    if not is_method(value) and (is_key or difflib.get_close_matches(key, KEYS, cutoff=0.75)):
+        raise UsageError(f"unknown key {key!r}; {near_key(key, known)}")
     return False
 
 
@@ -80,6 +83,7 @@ compare in results/compare/STUDY/report.html.
     },
     keys=OWN_KEYS,
     is_override=is_override,
+    switches=switches(),
     overrides=[
         (
             "",
@@ -95,8 +99,9 @@ compare in results/compare/STUDY/report.html.
 
 def main(arguments: list[str]) -> int:
     command = shlex.join(["python", "-m", "study.compare", *arguments])
-    if arguments[:1] == ["--check"]:
-        return resumable(lambda: check(arguments[1:]), command)
+    if "--check" in arguments:
+        checked = [argument for argument in arguments if argument != "--check"]
+        return resumable(lambda: check(checked), command)
     return COMMAND.run(arguments, lambda parsed: compare(parsed, command))
 
 
@@ -129,10 +134,10 @@ def compare(arguments: Arguments, command: str) -> int:
         CannotWrite: if the disk is full.
     """
     keys, overrides = arguments.keys, arguments.overrides
-    contenders = [parse_contender(text) for text in (keys["baseline"], *arguments.names)]
-    labels = [each.label for each in contenders]
-    if repeated := [label for i, label in enumerate(labels) if label in labels[:i]]:
-        raise UsageError(f"two methods are called {repeated[0]}; give one a LABEL=, as in b=peft:HRA,r=4")
+    texts = [keys["baseline"], *arguments.names]
+    before = ["", "", *arguments.names]
+    contenders = [parse_contender(text, previous) for text, previous in zip(texts, before, strict=False)]
+    labels = _distinct_labels(texts, contenders)
     name = keys["name"] or "_".join(labels[1:])[:80]
     loaded = [_settings(each, keys["sweep"], [*overrides, f"name={name}"]) for each in contenders]
     settings = dataclasses.replace(loaded[0], methods=[each.method for each in contenders])
@@ -141,8 +146,7 @@ def compare(arguments: Arguments, command: str) -> int:
         settings.save_adapters = "best"
     runs_by_label = {label: plan_runs(alone) for label, alone in zip(labels, loaded, strict=True)}
     runs = [run for labelled_runs in runs_by_label.values() for run in labelled_runs]
-    if len({run.run_id for run in runs}) < len(runs):
-        raise UsageError("two of the methods are the same, options included; nothing to compare")
+    _check_runs(keys["sweep"], runs_by_label)
     if len({(label, run.lr, run.seed) for label, own in runs_by_label.items() for run in own}) < len(runs):
         several = ", ".join(settings.axes) or "points of the sweep"
         raise UsageError(
@@ -151,11 +155,8 @@ def compare(arguments: Arguments, command: str) -> int:
         )
     offer(contenders)
     if settings.dry_run:
-        print(format_plan(settings, runs))
+        print(format_plan(settings, runs, borrow_from=Path(loaded[0].results)))
         return 0
-
-    def prepare(folder: Path) -> None:
-        borrow_records(folder, Path(loaded[0].results), {run.run_id for run in runs})
 
     def draw(folder: Path) -> Path:
         from analysis.compare import draw as draw_report
@@ -164,7 +165,41 @@ def compare(arguments: Arguments, command: str) -> int:
         Comparison(labels, label_of, command, _costs(folder, runs_by_label)).write(folder)
         return draw_report(folder)
 
-    return run_study(settings, runs, draw, prepare)
+    return run_study(settings, runs, draw, borrow_from=Path(loaded[0].results))
+
+
+def _distinct_labels(texts: list[str], contenders: list[Contender]) -> list[str]:
+    """What the methods are called, the baseline first.
+
+    Raises:
+        UsageError: if two have one name.
+    """
+    labels = [each.label for each in contenders]
+    for i, label in enumerate(labels):
+        if label not in labels[:i]:
+            continue
+        first = labels.index(label)
+        if contenders[first] == contenders[i]:
+            role = "is the baseline" if first == 0 else "stands there twice"
+            raise UsageError(f"{texts[i]} {role}; name another method, or another baseline=METHOD")
+        unlabelled = re.sub(r"^\w+=", "", texts[i])
+        raise UsageError(f"two methods are called {label}; give one a LABEL=, as in {label}2={unlabelled}")
+    return labels
+
+
+def _check_runs(sweep: str, runs_by_label: dict[str, list[Run]]) -> None:
+    """Refuses a method without runs, and runs that two methods share.
+
+    Raises:
+        UsageError: naming them.
+    """
+    owner: dict[str, str] = {}
+    for label, runs in runs_by_label.items():
+        if not runs:
+            raise UsageError(f"sweep {sweep} has points for other methods than {label}; give another sweep=")
+        for run in runs:
+            if (first := owner.setdefault(run.run_id, label)) != label:
+                raise UsageError(f"{first} and {label} are the same, options included; nothing to compare")
 
 
 def _settings(contender: Contender, sweep: str, overrides: list[str]) -> SweepSettings:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 10
+"""A line names no more than so many."""
+
 
 class UsageError(Exception):
     """What is wrong, where, and what would be right, in one line. Commands exit with code 2."""
@@ -16,7 +19,19 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`nearest: a, b`, or all that is known when nothing is near."""
+    """`nearest: a, b`, or what is known, at most MOST_NAMES, when nothing is near.
+
+    Capitals and hyphens make no difference, and `batch_size` is the end of `task.batch_size`.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"nearest: {', '.join(near)}" if near else f"known: {', '.join(known)}"
+    plain = {_plain(name): name for name in known}
+    same = [name for name in known if _plain(word) in (_plain(name), _plain(name).rpartition(".")[2])]
+    near = same or [plain[each] for each in difflib.get_close_matches(_plain(word), plain, n=3, cutoff=0.5)]
+    if near:
+        return f"nearest: {', '.join(near[:MOST_NAMES])}"
+    further = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    return f"known: {', '.join(known[:MOST_NAMES])}{further}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")

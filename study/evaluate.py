@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cli.arguments import Arguments, Command, Key
-from study.errors import UsageError, nearest
+from study.cli.studies import RESULTS, existing_study
+from study.errors import UsageError
 from study.evaluation.candidates import Candidate, candidates
 from study.evaluation.scores_file import Score, read_scores, write_scores
 from study.storage.lock import locked
@@ -73,6 +74,7 @@ Interrupt it at will: the same command does what is missing.
             "a try: 20 examples per task, kept apart in benchmarks_limit20.csv", "20", refuse=_limit
         ),
         "batch_size": Key("examples at a time; auto: as many as fit", "8", default="8", refuse=_batch_size),
+        "results": RESULTS,
         "device": Key("cpu | cuda | cuda:1; default: cuda if there is one", "cuda"),
     },
     exit=[("", "0 every benchmark is there, 1 the disk is full, 2 wrong usage, 130/143 after a signal")],
@@ -91,7 +93,8 @@ def evaluate(arguments: Arguments) -> int:
             its turn comes, if a checkpoint or an adapter is damaged.
         CannotWrite: if the disk is full; nothing finished is lost.
     """
-    folder, keys = _folder(arguments.names[0]), arguments.keys
+    keys = arguments.keys
+    folder = existing_study(arguments.names[0], keys["results"], "runs.parquet")
     names = list(dict.fromkeys(keys["benchmarks"].split(",")))
     limit = int(keys["limit"]) if keys["limit"] else None
     path = folder / ("benchmarks.csv" if limit is None else f"benchmarks_limit{limit}.csv")
@@ -132,15 +135,6 @@ def _summarise(asked: list[Candidate], names: list[str], scores: list[Score]) ->
             found = [s.score for s in scores if s.run_id in run_ids and s.benchmark == name]
             seeds = "one seed" if len(found) == 1 else f"{len(found)} seeds"
             print(f"{cell}: {name} {sum(found) / len(found):.4f}, mean of {seeds}")
-
-
-def _folder(name: str) -> Path:
-    """The study's folder, by path or by name."""
-    for folder in (Path(name), Path("results") / name):
-        if (folder / "runs.parquet").is_file():
-            return folder
-    known = sorted(path.parent.name for path in Path("results").glob("*/runs.parquet"))
-    raise UsageError(f"no study {name}; {nearest(name, known) if known else 'results holds no study yet'}")
 
 
 def _missing(asked: list[Candidate], names: list[str], scores: list[Score]) -> dict[Candidate, list[str]]:

@@ -29,6 +29,7 @@ class About:
         at_least: its value must not be smaller.
         choices: the values it can take; any, if there are none here.
         per_run: may differ between runs that train together in one pack; all other settings may not.
+        axis: whether `a,b,c` makes it an axis of the grid; None: as its group says (`GROUPS`).
     """
 
     help: str
@@ -36,6 +37,7 @@ class About:
     at_least: float | None = None
     choices: tuple[str, ...] = ()
     per_run: bool = False
+    axis: bool | None = None
 
 
 def setting(
@@ -46,15 +48,16 @@ def setting(
     at_least: float | None = None,
     choices: tuple[str, ...] = (),
     per_run: bool = False,
+    axis: bool | None = None,
 ) -> T:
     """A dataclass field with this default and its `About`."""
-    metadata = {"about": About(help, above, at_least, choices, per_run)}
+    metadata = {"about": About(help, above, at_least, choices, per_run, axis)}
     return field(default=default, metadata=metadata)
 
 
-def described(help: str) -> dict[str, About]:
+def described(help: str, axis: bool | None = None) -> dict[str, About]:
     """The metadata of a field that needs a `default_factory`."""
-    return {"about": About(help)}
+    return {"about": About(help, axis=axis)}
 
 
 def about(setting: Field[Any]) -> About:
@@ -66,11 +69,19 @@ def about(setting: Field[Any]) -> About:
 class TaskSettings:
     """One task at one scale: base model, data, and how a run trains on it."""
 
-    name: str = setting(MISSING, "one of the files in study/tasks")
-    scale: str = setting("mini", "mini (ships with the project) | paper")
+    name: str = setting(MISSING, "one of the files in study/tasks", axis=False)
+    scale: str = setting("mini", "mini (ships with the project) | paper", axis=False)
     model: str = setting(MISSING, "hub name, local path, or `shipped`")
     data: str = setting(MISSING, "a data set's hub name, a local path, or the task's own")
     subset: str | None = setting(None, "which of the task's data sets")
+    kind: str | None = setting(
+        None, "what labels are; null: by the rule in docs/data.md", choices=("classification", "regression")
+    )
+    text_column: list[str] = field(
+        default_factory=list,
+        metadata=described("columns of the text, or of a pair; []: by their usual names"),
+    )
+    label_column: str | None = setting(None, "column of what is learnt; null: by its usual name")
     max_length: int | None = setting(None, "tokens; null: what the task says for its data", above=0)
     target_modules: list[str] = field(
         default_factory=list, metadata=described("layers to adapt; []: each linear layer of the blocks")
@@ -136,9 +147,9 @@ class SweepSettings:
         MISSING, "folder under `results`; by default the sweep's name, and the task if it is another"
     )
     methods: list[str] = field(
-        default_factory=list, metadata=described("method names; `method=` on the command line")
+        default_factory=list, metadata=described("method names; `method=` on the command line", axis=True)
     )
-    lr: list[float] = field(default_factory=list, metadata=described("peak learning rates"))
+    lr: list[float] = field(default_factory=list, metadata=described("peak learning rates", axis=True))
     seeds: int = setting(5, "how many: 0, 1, 2, ...", above=0)
     axes: dict[str, list[Any]] = field(
         default_factory=dict, metadata=described("further axes of the grid: values by key")
@@ -163,17 +174,48 @@ class SweepSettings:
     )
     dry_run: bool = setting(False, "print the plan, run nothing")
     retry: str | None = setting(None, "`failed`: repeat the runs that failed", choices=("failed",))
+    mixed_versions: bool = setting(
+        False,
+        "add runs to a study that was begun with other versions of torch, transformers, peft or this project",
+    )
     report: bool = setting(True, "draw the learning-rate report at the end")
+
+
+READ_BY_SOME_TASKS = ("subset", "kind", "text_column", "label_column", "max_length")
+"""A task's settings about data of one kind; all others are read whatever the task is."""
+
+GROUPS = {"": SweepSettings, "task.": TaskSettings, "launcher.": LauncherSettings}
+"""The groups of settings, by what their keys begin with. A task's settings may be axes of a grid unless they
+say otherwise; the others may not unless they say so."""
 
 
 def settings_by_key() -> dict[str, About]:
     """What is known of every single setting, by the key that sets it: `seeds`, `task.steps`, ..."""
-    groups = (("", SweepSettings), ("task.", TaskSettings), ("launcher.", LauncherSettings))
     return {
         f"{prefix}{each.name}": about(each)
-        for prefix, group in groups
+        for prefix, group in GROUPS.items()
         for each in fields(group)
         if "about" in each.metadata
+    }
+
+
+def is_axis(key: str) -> bool:
+    """Whether several values under this key make a grid: methods, their options, rates, a task's settings."""
+    if key == "method" or key.startswith("method."):
+        return True
+    known = settings_by_key().get(key)
+    if known is None:
+        return False
+    return key.startswith("task.") if known.axis is None else known.axis
+
+
+def switches() -> set[str]:
+    """The keys that are true or false."""
+    return {
+        f"{prefix}{each.name}"
+        for prefix, group in GROUPS.items()
+        for each in fields(group)
+        if isinstance(each.default, bool)
     }
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from study import launchers
-from study.cli.arguments import Arguments, Command, Key
+from study.cli.arguments import Arguments, Command
+from study.cli.studies import RESULTS, existing_study
 from study.coordination.plan_file import Plan, PlannedPack, read_plan
-from study.errors import UsageError, nearest
 from study.launchers import JobState
 from study.planning.costs import makespan
 from study.planning.jobs import train_key
@@ -22,12 +22,12 @@ from study.storage.checkpoints import Progress
 
 COMMAND = Command(
     module="study.status",
-    name="NAME",
+    name="NAME_OR_FOLDER",
     about="""
 Says how the study in FOLDER/NAME stands (default results/NAME): runs done, running and waiting; what
 failed, diverged, was begun again; Slurm's tasks, their time left, and why any of them is held.
 """,
-    keys={"results": Key("where studies are kept", "FOLDER", default="results")},
+    keys={"results": RESULTS},
     exit=[("", "0 the study's state is printed, 2 there is no such study")],
 )
 
@@ -38,12 +38,7 @@ def main(arguments: list[str]) -> int:
 
 def show(arguments: Arguments) -> int:
     """Prints how the study stands. Raises UsageError if there is none."""
-    results, name = Path(arguments.keys["results"]), arguments.names[0]
-    if not (results / name / "plan.json").exists():
-        known = sorted(path.parent.name for path in results.glob("*/plan.json"))
-        hint = nearest(name, known) if known else f"{results} holds no study yet"
-        raise UsageError(f"no study {results / name}; {hint}")
-    print(status(results / name))
+    print(status(existing_study(arguments.names[0], arguments.keys["results"], "plan.json")))
     return 0
 
 

@@ -10,10 +10,11 @@ from study.cli.arguments import Arguments, Command
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.planning.runs import plan_runs
+from study.settings import switches
 
 OVERRIDES = (
     ("method=ether,lora", "methods to run"),
-    ("lr=1e-3,1e-2", "learning rates"),
+    ("lr=1e-3,1e-2", "learning rates; lr=1e-4..1:9 or logspace(-4,0,9): 9, evenly spaced in their logarithm"),
     ("seeds=3", "seeds 0, 1, 2"),
     ("method.ether.blocks=8", "an option; a,b,c on task.* and method.* adds an axis"),
     ("task=NAME scale=mini|paper", "task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ..."),
@@ -31,7 +32,8 @@ OVERRIDES = (
     ),
     ("detach=true", "with launcher=slurm: submit and return; the same command attaches"),
     ("prefetch=true", "load models and data into the cache, run nothing"),
-    ("dry_run=true", "print the plan, run nothing"),
+    ("dry_run=true", "say what is understood of data, model and methods, print the plan, run nothing"),
+    ("mixed_versions=true", "go on with a study that other versions of torch, peft, ... began"),
     ("retry=failed", "repeat runs that failed"),
 )
 
@@ -50,6 +52,7 @@ in results/NAME/. Interrupt it at will: the same command goes on from there.
 """,
         is_override=lambda argument: "=" in argument,
         overrides=OVERRIDES,
+        switches=switches(),
         sections={
             "sweeps": [("", sweeps)],
             "tasks": [("", ", ".join(tasks.names()))],

@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Profiles of this machine are measured for the tests alone; one thread, as in the workers."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["STUDY_RUNNING"] = str(tmp_path_factory.mktemp("running"))  # tests beside are no neighbours
     os.environ["GOMP_SPINCOUNT"] = "1000"  # as in the workers: the suite itself is busy beside them
     torch.set_num_threads(1)
     yield

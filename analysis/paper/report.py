@@ -37,6 +37,7 @@ from analysis.paper.sections import language_sections, table_text
 from analysis.reporting.page import Picture, render_page
 from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
+from study.errors import UsageError
 
 FIGURES: list[tuple[str, Callable[[Study, Path], Path], str]] = [
     *((GRID, figure.draw, figure.paper_caption) for figure in STUDY_FIGURES),
@@ -131,7 +132,13 @@ def main(arguments: list[str]) -> int:
 
 
 def announce(results: Path) -> int:
-    """Makes everything; prints the verdicts, what has no records yet, and where the report is."""
+    """Makes everything; prints the verdicts, what has no records yet, and where the report is.
+
+    Raises:
+        UsageError: if there is no such folder.
+    """
+    if not results.is_dir():
+        raise UsageError(f"results={results}: no such folder; `make paper` trains what it is to hold")
     start = time.monotonic()
     records = gather(results)
     report = make(results, records)

@@ -1,14 +1,15 @@
 """The one grammar of all commands: names, `key=value` of the command's own, and overrides of a sweep.
 
-`python -m study.evaluate alpaca limit=20` has the name `alpaca` and the key `limit`, which can be written
-`--limit 20` as well. A sweep's command passes every other `key=value` on to the sweep's configuration.
+`python -m study.evaluate alpaca limit=20` has the name `alpaca` and the key `limit`. A sweep's command passes
+every other `key=value` on to the sweep's configuration. `--key value` and `--key=value` are the same as
+`key=value`, and `--key` alone is `key=true` for a key that is true or false.
 """
 
 from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from study.cli import exits
 from study.errors import UsageError, nearest
 
 MARGIN, WIDTH = 9, 108
+
+GRID = "lr=1e-3,1e-2 makes a grid as it is"
 
 Rows = Sequence[tuple[str, str]]
 """What is written, and what it means."""
@@ -70,6 +73,7 @@ class Command:
         keys: its own keys.
         is_override: whether an argument is for a sweep's configuration; None if it takes no overrides.
         overrides: examples of overrides.
+        switches: keys of the configuration that are true or false.
         forms: further ways to call it.
         sections: what else its help tells, by heading; before the keys.
         exit: its exit codes.
@@ -83,6 +87,7 @@ class Command:
     keys: Mapping[str, Key] = field(default_factory=dict)
     is_override: Callable[[str], bool] | None = None
     overrides: Rows = ()
+    switches: Collection[str] = ()
     forms: Sequence[str] = ()
     sections: Mapping[str, Rows] = field(default_factory=dict)
     exit: Rows = EXIT
@@ -99,9 +104,11 @@ class Command:
         """Sorts the arguments.
 
         Raises:
-            UsageError: for an unknown key, a value that its key refuses, or too few or too many names.
+            UsageError: for an unknown key, one that is given twice, a value that its key refuses, or too few
+                or too many names.
         """
         names: list[str] = []
+        given: set[str] = set()
         keys = {key: each.default for key, each in self.keys.items()}
         overrides = []
         for argument in self._without_dashes(arguments):
@@ -109,6 +116,9 @@ class Command:
             if key in self.keys and value:
                 if complaint := self.keys[key].refuse(value):
                     raise UsageError(f"{argument}: {complaint}")
+                if key in given:
+                    raise UsageError(f"{key} is given twice; give it once")
+                given.add(key)
                 keys[key] = value
             elif self.is_override is not None and self.is_override(argument):
                 overrides.append(argument)
@@ -125,19 +135,29 @@ class Command:
         return Arguments(names, keys, overrides)
 
     def _without_dashes(self, arguments: list[str]) -> list[str]:
-        """`key=value` for each `--key value` and `--key=value` of the command's own keys."""
+        """`key=value` for each `--key value`, `--key=value` and `--switch`."""
         rest, plain = list(arguments), []
         while rest:
             argument = rest.pop(0)
-            key, equals, _ = argument.removeprefix("--").partition("=")
-            if argument.startswith("--") and key in self.keys:
-                if not equals and not rest:
-                    raise UsageError(f"{argument} needs a value, such as {argument}={self.keys[key].example}")
-                plain.append(argument.removeprefix("--") if equals else f"{key}={rest.pop(0)}")
-            elif argument.startswith("--") and key:
-                raise UsageError(f"unknown option {argument}; {self._known_options(key)}")
-            else:
+            key, equals, value = argument.removeprefix("--").partition("=")
+            key = key.replace("-", "_")
+            if not argument.startswith("--") or not key:
+                if argument == "-m" and self.is_override is not None:
+                    raise UsageError(f"-m: leave it out; {GRID}")
                 plain.append(argument)
+            elif key == "multirun" and self.is_override is not None:
+                raise UsageError(f"{argument}: leave it out; {GRID}")
+            elif key not in self.keys and self.is_override is None:
+                raise UsageError(f"unknown option {argument}; {self._known_options(key)}")
+            elif equals:
+                plain.append(f"{key}={value}")
+            elif key in self.switches and (not rest or rest[0].lower() not in ("true", "false")):
+                plain.append(f"{key}=true")
+            elif not rest:
+                example = self.keys[key].example if key in self.keys else "VALUE"
+                raise UsageError(f"{argument} needs a value, such as {argument}={example}")
+            else:
+                plain.append(f"{key}={rest.pop(0)}")
         return plain
 
     def _known_options(self, key: str) -> str:

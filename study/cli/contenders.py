@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from study import methods
+from study.config import aliases
+from study.config.names import check_value
 from study.errors import UsageError, nearest
 from study.methods import external
 from study.settings import MethodOptions
@@ -39,15 +41,21 @@ def is_method(text: str) -> bool:
     return name.endswith(".py") or name.startswith("peft:") or name in methods.names()
 
 
-def parse_contender(text: str) -> Contender:
+def parse_contender(text: str, before: str = "") -> Contender:
     """Reads `LABEL=METHOD,option=value,...`. Nothing is imported, and nothing is made known to anyone.
 
+    Args:
+        before: what stood before it on the command line, which it may be meant to be an option of.
+
     Raises:
-        UsageError: if there is no such method, file or option.
+        UsageError: if there is no such method, file or option, or an option cannot take its value.
     """
     label = ""
     if labelled := re.match(r"(\w+)=", text):
         label, text = labelled.group(1), text[labelled.end() :]
+        if before and not is_method(text) and (option := _option_of(before, label)):
+            hint = f"{before},{option}={text}"
+            raise UsageError(f"{label}={text}: an option goes with its method, after a comma: {hint}")
     name, *pairs = text.split(",")
     options: MethodOptions = {}
     for pair in pairs:
@@ -65,6 +73,16 @@ def parse_contender(text: str) -> Contender:
         options = {external.SOURCE: external.digest(external.files()[method]), **options}
     _check_options(name, method, options)
     return Contender(label, method, options)
+
+
+def _option_of(contender: str, name: str) -> str:
+    """The option of a method, such as `peft:HRA`, that is meant by a name; empty if none is.
+
+    Of a method in a file nobody knows the options yet: the name may be one.
+    """
+    method = re.sub(r"^\w+=", "", contender).split(",")[0].lower()
+    known = methods.options(method) if method in methods.names() else [name]
+    return name if name in known else aliases.option(name, known)
 
 
 def offer(contenders: Iterable[Contender]) -> None:
@@ -85,10 +103,11 @@ def offer(contenders: Iterable[Contender]) -> None:
 
 
 def _check_options(name: str, method: str, options: MethodOptions) -> None:
-    known = methods.options(method)
-    for option in options:
-        if option not in known:
-            raise UsageError(f"method {name} has no option {option!r}; {nearest(option, known)}")
+    for option, value in options.items():
+        if option != external.SOURCE:
+            check_value(method, option, value, name)
+    if reason := methods.refusal(method, options):
+        raise UsageError(f"method {name} cannot be trained here: {reason}")
 
 
 def _value(text: str) -> Any:
@@ -123,9 +142,13 @@ def _by_name(name: str) -> str:
         lower = name.lower()
         of_peft = [known for known in methods.names() if known.startswith("peft:")]
         if lower not in of_peft:
-            raise UsageError(f"the installed peft has no tuner {name[5:]!r}; {nearest(lower, of_peft)}")
+            meant = aliases.variant(name)
+            hint = f"write {meant.as_contender()}" if meant else nearest(lower, of_peft)
+            raise UsageError(f"the installed peft has no tuner {name[5:]!r}; {hint}")
         plain = lower.removeprefix("peft:")
         return lower if plain in methods.own_names() else plain
     if name not in methods.names():
-        raise UsageError(f"unknown method {name!r}; {nearest(name, methods.names())}")
+        meant = aliases.variant(name)
+        hint = f"write {meant.as_contender()}" if meant else nearest(name, methods.names())
+        raise UsageError(f"unknown method {name!r}; {hint}")
     return name

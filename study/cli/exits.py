@@ -21,7 +21,7 @@ def one_line(action: Callable[[], int]) -> int:
     try:
         return action()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {'; '.join(str(error).splitlines())}", file=sys.stderr)  # one line, come what may
         return 2
 
 

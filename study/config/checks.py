@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -9,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from study import launchers
-from study.errors import UsageError, nearest
+from study.errors import UsageError
 from study.settings import About, SweepSettings, settings_by_key
+from study.tasks.loading.sources import local_path
 
 
-def check_number(key: str, value: Any) -> None:
-    """Text is refused even where it could be read as a number: in a file it is likely a slip."""
-    if isinstance(value, str):
-        try:
+def check_rate(value: Any) -> None:
+    """Raises UsageError if a learning rate is no number, or a number in quotes: in a file likely a slip."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return
+    with contextlib.suppress(TypeError, ValueError):
+        if isinstance(value, str):
             float(value)
-        except ValueError:
-            return  # the schema has a better word for it
-        raise UsageError(f"{key}={value!r} is text, not a number; write it without quotes")
+            raise UsageError(f"lr={value!r} is text, not a number; write it without quotes")
+    raise UsageError(f"lr={value} is not a number; write lr=1e-3,1e-2 or lr=1e-4..1:9")
 
 
 def check(s: SweepSettings) -> None:
@@ -47,6 +50,9 @@ def check(s: SweepSettings) -> None:
 
 
 def _check_grid(s: SweepSettings) -> None:
+    of_all = {*s.axes, *(["lr"] if s.lr else [])}
+    if both := sorted(of_all.intersection(*[{key for point in s.points for key in point}])):
+        raise UsageError(f"sweep {s.sweep} sets {both[0]} for its points and in them; leave one out")
     axes: dict[str, list[Any]] = {"method": s.methods, **s.axes}
     if not s.points or any("lr" not in point for point in s.points):
         axes["lr"] = s.lr
@@ -102,13 +108,8 @@ def _check_source(key: str, value: str) -> None:
     Raises:
         UsageError: saying what is there instead.
     """
-    path = Path(value).expanduser()
-    if path.exists() or "/" not in value:
+    if local_path(key, value) is not None or "/" not in value:
         return
-    if value.startswith((".", "/", "~")) or value.count("/") > 1 or Path(value.split("/")[0]).is_dir():
-        siblings = [str(p) for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        hint = f"; {nearest(str(path), siblings)}" if siblings else ""
-        raise UsageError(f"{key}={value}: no such folder{hint}")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         from huggingface_hub.constants import HF_HUB_CACHE
 

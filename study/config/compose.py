@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config import names, overrides
-from study.config.checks import check, check_number
+from study.config import grammar, names, overrides, own_data
+from study.config.checks import check, check_rate
 from study.errors import UsageError, first_line
 from study.naming import study_name
-from study.settings import SweepSettings
+from study.settings import SweepSettings, is_axis
 
 
 def load(sweep: str, given: list[str]) -> SweepSettings:
@@ -27,12 +27,16 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     Raises:
         UsageError: for an unknown sweep, task, scale, method, option or key, and for bad values.
     """
-    names.check_sweep(sweep)
-    parsed = overrides.parse(given)
+    sweep = names.sweep_name(sweep)
+    parsed = grammar.parse(given)
     config, as_written = _compose(sweep, overrides.chosen_files(parsed))
     for override in parsed:
         overrides.apply(config, override)
     overrides.choose_points(config, parsed)
+    own_data.settle(config, {override.key for override in parsed})
+    for method in config.methods:
+        names.check_method(method)
+    overrides.check_reach(config, parsed)
     if OmegaConf.is_missing(config, "name"):
         config.name = _default_name(config, as_written)
     _check_grid_values(config)
@@ -41,11 +45,9 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     except OmegaConfBaseException as error:
         raise UsageError(f"sweep {sweep}: {first_line(error)}") from None
     assert isinstance(settings, SweepSettings)
-    for method in settings.methods:
-        names.check_method(method)
     for method, options in settings.method.items():
-        for option in options:
-            names.check_option(method, option)
+        for option, value in options.items():
+            names.check_value(method, option, value)
     check(settings)
     return settings
 
@@ -54,14 +56,20 @@ def _check_grid_values(config: DictConfig) -> None:
     """The schema knows nothing of axes and points: each of their values must be one that the key can take.
 
     Raises:
-        UsageError: for an unknown key, or a value of another type than the key's.
+        UsageError: for an unknown key or one that is no axis, or a value of another type than the key's.
     """
     scratch = copy.deepcopy(config)
     values = [(key, value) for key, axis in config.axes.items() for value in axis]
     values += [(key, value) for point in config.points for key, value in point.items()]
     for key, value in values:
-        if key not in ("method", "lr"):
-            overrides.set_value(scratch, str(key), value)
+        if key in ("method", "lr"):
+            continue
+        overrides.set_value(scratch, str(key), value)
+        if not is_axis(str(key)):
+            raise UsageError(f"{key} takes one value: it is not an axis of the grid")
+        if str(key).startswith("method."):
+            _, method, option = str(key).split(".", 2)
+            names.check_value(method, option, value)
 
 
 def _compose(sweep: str, chosen: dict[str, str]) -> tuple[DictConfig, DictConfig]:
@@ -85,7 +93,7 @@ def _compose(sweep: str, chosen: dict[str, str]) -> tuple[DictConfig, DictConfig
                 names.check_task(task, scale)
                 composed = compose(sweep, overrides=[*hydra_overrides, f"task={task}/{scale}"])
         for rate in composed.get("lr", []):
-            check_number("lr", rate)
+            check_rate(rate)
         config = OmegaConf.merge(OmegaConf.structured(SweepSettings), composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(f"sweeps/{sweep}.yaml: {first_line(error)}") from None

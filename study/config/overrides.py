@@ -1,40 +1,33 @@
-"""What the user gives behind a sweep's name, in Hydra's grammar, put into the sweep's configuration.
+"""What the user gives behind a sweep's name, put into the sweep's configuration.
 
 `a,b,c` on `method` and `lr` replaces the list; on `task.*` and `method.*` it adds an axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config.checks import check_number
-from study.config.names import PASSED_ON, check_key
+from study.config.checks import check_rate
+from study.config.grammar import Override
+from study.config.names import PASSED_ON, check_key, task_reads
 from study.errors import UsageError, first_line
+from study.settings import is_axis
 
-GROUPS = ("task", "scale", "launcher")
+FILES = ("task", "scale", "launcher")
 """Overrides that choose a file under sweeps/."""
 
-
-def parse(overrides: Sequence[str]) -> list[Override]:
-    """Reads `key=value` and `key=a,b,c`.
-
-    Raises:
-        UsageError: if one cannot be read.
-    """
-    for text in overrides:
-        if "=" not in text:
-            raise UsageError(f"{text!r} is not an override; write key=value, such as seeds=3")
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise UsageError(f"cannot read the overrides: {first_line(error)}") from None
+ELSEWHERE = {
+    "sweep": "the sweep is what the command's first word names",
+    "axes": "write the setting itself with several values, such as task.steps=50,100",
+    "points": "points are written in a sweep's file",
+    "task.name": "write task=NAME",
+    "task.scale": "write scale=mini or scale=paper",
+    "launcher.name": "write launcher=NAME",
+}
+"""Keys of the configuration that are not set under their own name."""
 
 
 def chosen_files(overrides: list[Override]) -> dict[str, str]:
@@ -45,10 +38,10 @@ def chosen_files(overrides: list[Override]) -> dict[str, str]:
     """
     chosen = {}
     for override in overrides:
-        if override.key_or_group in GROUPS:
-            if override.is_sweep_override():
-                raise UsageError(f"{override.key_or_group} takes one value: it is not an axis of the grid")
-            chosen[override.key_or_group] = str(override.value())
+        if override.key in FILES:
+            if override.several:
+                raise UsageError(f"{override.key} takes one value: it is not an axis of the grid")
+            chosen[override.key] = str(override.values[0])
     return chosen
 
 
@@ -58,20 +51,21 @@ def apply(config: DictConfig, override: Override) -> None:
     Raises:
         UsageError: for an unknown key, or a value of another type than the key's.
     """
-    key = override.key_or_group
-    if key in GROUPS:
+    key, values = override.key, list(override.values)
+    if key in FILES:
         return
-    values = _values(override)
+    if key.startswith("hydra."):
+        raise UsageError(f"{override.text}: Hydra's own settings do nothing here")
+    if hint := ELSEWHERE.get("axes" if key.startswith("axes.") else key):
+        raise UsageError(f"{override.text}: {hint}")
     if key in ("method", "lr"):
-        if len(values) == 1 and isinstance(values[0], list):
-            values = values[0]
-        for rate in values if key == "lr" else []:
-            check_number(key, rate)
-        set_value(config, "methods" if key == "method" else key, values)
-    elif override.is_sweep_override():
+        _replace_list(config, override)
+    elif override.several:
         check_key(config, key)
-        if not key.startswith(("task.", "method.")):
+        if not is_axis(key):
             raise UsageError(f"{key} takes one value: it is not an axis of the grid")
+        if _takes_list(config, key) and not any(isinstance(value, list) for value in values):
+            raise UsageError(f"{override.text}: give a list, such as {key}=[{','.join(map(str, values))}]")
         with open_dict(config):
             config.axes[key] = values
     else:
@@ -80,11 +74,22 @@ def apply(config: DictConfig, override: Override) -> None:
         set_value(config, key, values[0])
 
 
-def _values(override: Override) -> list[Any]:
-    """What an override gives, whose type only the schema knows: each value of `a,b,c`, or the one."""
-    if not override.is_sweep_override():
-        return [override.value()]
-    return [value.text if isinstance(value, QuotedString) else value for value in override.sweep_iterator()]
+def _replace_list(config: DictConfig, override: Override) -> None:
+    """`method` or `lr`, as `a,b` or as `[a,b]`."""
+    values = list(override.values)
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    for value in values:
+        if override.key == "lr":
+            check_rate(value)
+        elif not isinstance(value, str):
+            raise UsageError(f"{override.text}: name methods, such as method=ether,lora")
+    set_value(config, "methods" if override.key == "method" else "lr", values)
+
+
+def _takes_list(config: DictConfig, key: str) -> bool:
+    """Whether the schema has a list under this key; what a method's option takes is not in it."""
+    return not key.startswith("method.") and isinstance(OmegaConf.select(config, key), ListConfig)
 
 
 def set_value(config: DictConfig, key: str, value: Any) -> None:
@@ -94,27 +99,64 @@ def set_value(config: DictConfig, key: str, value: Any) -> None:
         UsageError: for an unknown key, or a value of another type than the key's.
     """
     check_key(config, key)
+    if _takes_list(config, key) and isinstance(value, str):
+        value = [value]  # task.target_modules=q_proj can mean nothing else
     try:
         OmegaConf.update(config, key, value, force_add=key.startswith(("method.", PASSED_ON)))
-    except (OmegaConfBaseException, ValueError) as error:
-        raise UsageError(f"{key}={value}: {first_line(error)}") from None
+    except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+        if value is None:
+            raise UsageError(f"{key}=null: it needs a value") from None
+        several = isinstance(value, list) and value and is_axis(key)
+        hint = f"; for several values write {key}={','.join(map(str, value))}" if several else ""
+        raise UsageError(f"{key}={value}: {first_line(error)}{hint}") from None
 
 
 def choose_points(config: DictConfig, overrides: list[Override]) -> None:
     """An override of what the sweep's points set chooses among them; `lr` replaces theirs.
 
+    Points that do not set what is chosen are there once for each value that is given.
+
     Raises:
         UsageError: if no point has what is given.
     """
+    points: list[dict[str, Any]] = OmegaConf.to_container(config.points)  # type: ignore[assignment]
     for override in overrides:
-        key = override.key_or_group
-        values_of_points = [point[key] for point in config.points if key in point]
-        if key == "lr" or not values_of_points:
+        key = override.key
+        values_of_points = [point[key] for point in points if key in point]
+        if not values_of_points:
             continue
-        given = _values(override)
-        if not set(values_of_points) & set(given):
+        if key == "lr":
+            points = _distinct([{k: v for k, v in point.items() if k != "lr"} for point in points])
+            continue
+        given = list(override.values)
+        if len(given) == 1 and isinstance(given[0], list):
+            given = given[0]
+        if absent := [value for value in given if value not in values_of_points]:
             known = ", ".join(str(value) for value in dict.fromkeys(values_of_points))
-            raise UsageError(f"{key}={given[0]}: sweep {config.sweep} has {known}")
-        config.points = [point for point in config.points if point.get(key, given[0]) in given]
+            raise UsageError(f"{key}={absent[0]}: sweep {config.sweep} has {known}")
+        spread = [point if key in point else point | {key: value} for point in points for value in given]
+        points = _distinct([point for point in spread if point[key] in given])
         with open_dict(config.axes):
             config.axes.pop(key, None)
+    config.points = points
+
+
+def _distinct(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [point for i, point in enumerate(points) if point not in points[:i]]
+
+
+def check_reach(config: DictConfig, overrides: list[Override]) -> None:
+    """Refuses an option of a method that has no run in the study, and a setting that its task does not read.
+
+    Raises:
+        UsageError: naming the methods that have runs.
+    """
+    of_points = {point.get("method") for point in config.points}
+    chosen = [m for m in config.methods if not of_points or {m, None} & of_points]
+    for override in overrides:
+        first, _, rest = override.key.partition(".")
+        method = rest.partition(".")[0]
+        if first == "method" and rest and method not in chosen:
+            raise UsageError(f"{override.text} reaches no run: the methods are {', '.join(chosen)}")
+        if first == "task" and override.values != (None,) and not task_reads(config.task.name, rest):
+            raise UsageError(f"{override.text} reaches no run: task {config.task.name} does not read it")

@@ -16,11 +16,16 @@ from study import launchers
 from study.cli.progress import Progress
 from study.config.checks import check_sources
 from study.coordination import profiles
-from study.coordination.folder import tidy_folder
+from study.coordination.borrow import borrow, borrowable
+from study.coordination.folder import gone_if_refused, tidy_folder
+from study.coordination.here import worker_here
+from study.coordination.inspection import Understanding, inspect
 from study.coordination.plan_file import read_plan, write_plan
 from study.coordination.prefetch import prefetch, stay_offline_if_prefetched
+from study.coordination.same_origin import refuse_changes, standing
 from study.launchers import Capacity, Detached, Session
-from study.planning.jobs import Answer, CannotStore, Died, Job, Lost, Trained, TrainJob
+from study.planning.inspection_text import format_inspections
+from study.planning.jobs import Answer, CannotStore, Died, Job, Lost, Refused, Trained, TrainJob
 from study.planning.packs import Pack, best_pack_sizes, plan_packs
 from study.planning.profile import Profile
 from study.planning.runs import Run, group_by_variant
@@ -41,13 +46,13 @@ def run_study(
     settings: SweepSettings,
     runs: list[Run],
     draw: Callable[[Path], Path],
-    prepare: Callable[[Path], None] = lambda folder: None,
+    borrow_from: Path | None = None,
 ) -> int:
     """Does what is missing of the runs and draws the report; returns the command's exit code.
 
     Args:
         draw: draws the report of the study in a folder; returns its path.
-        prepare: called with the study's folder, locked and in order, before anything runs.
+        borrow_from: a folder of studies whose finished runs are taken over instead of being trained again.
 
     Raises:
         UsageError: before any training, if something about the command or the folder is wrong.
@@ -58,16 +63,15 @@ def run_study(
     began = time.monotonic()
     check_sources(settings)
     launchers.load(settings.launcher).check_reachable()
-    with locked(folder):
+    with gone_if_refused(folder), locked(folder):
         tidy_folder(folder, settings)
         if settings.retry == "failed":
             records.forget_failures(folder)
         if settings.prefetch:
             prefetch(folder, settings, runs)
             return 0
-        prepare(folder)
         try:
-            lost = run_missing(folder, settings, runs)
+            lost = run_missing(folder, settings, runs, borrow_from)
         except Detached:
             print("detached; the same command attaches and collects, `python -m study.status` looks")
             return 0
@@ -102,28 +106,38 @@ def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
     return f"{done} of {planned} runs: {', '.join([*parts, *missing])}; {seconds:.0f} s"
 
 
-def run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> int:
+def run_missing(
+    folder: Path, settings: SweepSettings, runs: list[Run], borrow_from: Path | None = None
+) -> int:
     """Trains what has no record yet; returns how many runs were lost, to be done by the next call.
 
     Raises:
-        UsageError: before any training, if a method does not fit the model, or the launcher refuses the jobs.
+        UsageError: before any training, if data, model, options or versions do not fit, or the launcher
+            refuses the jobs.
         CannotWrite: if the disk is full.
         Detached: if everything is submitted and nobody is to wait.
     """
-    finished = records.statuses(folder).keys() & {run.run_id for run in runs}
+    finished = _finished(folder, runs)
     if len(finished) == len(runs):
         return 0
-    progress = Progress(len(runs), len(finished))
     stay_offline_if_prefetched(folder)
     launcher = launchers.load(settings.launcher)
     capacity = launcher.capacity(len(runs))
     with launcher.open(folder, len(runs), settings.detach) as session:
+        understood = _understood(folder, settings, [r for r in runs if r.run_id not in finished], session)
+        if borrow_from:
+            origins = {run.run_id: understood.origin(run) for run in runs if run.run_id not in finished}
+            borrow(folder, borrowable(folder, borrow_from, origins, settings.mixed_versions))
+            finished = _finished(folder, runs)
+            if len(finished) == len(runs):
+                return 0
         packs, profiles_by_variant = _plan(folder, settings, runs, session, capacity)
-        write_plan(folder, settings, packs, profiles_by_variant, capacity.workers)
+        origins_now = list(dict.fromkeys(understood.origin(r) for r in runs if r.run_id not in finished))
+        write_plan(folder, settings, packs, profiles_by_variant, capacity.workers, origins_now)
         print(format_packs(runs, packs, profiles_by_variant, capacity.workers), flush=True)
         unfinished = [left for pack in packs if (left := pack.without(finished))]
-        jobs: list[Job] = [*train_jobs(folder, settings, unfinished, profiles_by_variant)]
-        with progress:
+        jobs: list[Job] = [*train_jobs(folder, settings, unfinished, profiles_by_variant, understood)]
+        with Progress(len(runs), len(finished)) as progress:
             while jobs:  # a second time for the halves of packs that did not fit in memory
                 answers = session.do(jobs)
                 jobs = []
@@ -133,8 +147,37 @@ def run_missing(folder: Path, settings: SweepSettings, runs: list[Run]) -> int:
     return progress.lost
 
 
+def _finished(folder: Path, runs: Sequence[Run]) -> set[str]:
+    return records.statuses(folder).keys() & {run.run_id for run in runs}
+
+
+def _understood(folder: Path, settings: SweepSettings, runs: list[Run], session: Session) -> Understanding:
+    """Has the tasks of the runs inspected and says what was understood of them.
+
+    Raises:
+        UsageError: if they cannot be used, or are not what the folder's runs were made of.
+    """
+    if settings.launcher.name == "local":  # the workers keep what they load for the training
+        understood = inspect(runs, session, elsewhere=False)
+    else:
+        with worker_here(settings) as here:
+            understood = inspect(runs, here, elsewhere=True)
+    origins = dict.fromkeys(understood.origin(run) for run in runs)
+    notes = refuse_changes(folder, standing(folder, read_plan(folder)), origins, settings.mixed_versions)
+    notes += [
+        f"not inspected on this machine: {reason}" for reason in dict.fromkeys(understood.reasons.values())
+    ]
+    lines = format_inspections(understood.runs, understood.inspections)
+    print("\n".join([*lines, *(f"  note: {note}" for note in notes)]), flush=True)
+    return understood
+
+
 def train_jobs(
-    folder: Path, settings: SweepSettings, packs: Sequence[Pack], profiles_by_variant: Mapping[str, Profile]
+    folder: Path,
+    settings: SweepSettings,
+    packs: Sequence[Pack],
+    profiles_by_variant: Mapping[str, Profile],
+    understood: Understanding,
 ) -> list[TrainJob]:
     """What the launcher is given, the longest first, so that all end together."""
     jobs = [
@@ -142,11 +185,12 @@ def train_jobs(
             folder=str(folder.resolve()),
             runs=pack.runs,
             seconds=pack.seconds(profiles_by_variant),
-            whole_model=profiles_by_variant[pack.runs[0].variant].whole_model,
+            mapping=profiles_by_variant[pack.runs[0].variant].mapping,
             checkpoint_s=settings.checkpoint_s,
             save_adapters=settings.save_adapters != "none",
             sweep=settings.sweep,
             provenance=provenance(),
+            fingerprints=understood.fingerprints(pack.runs[0]),
         )
         for pack in packs
     ]
@@ -164,7 +208,7 @@ def _settle(job: TrainJob, answer: Answer, progress: Progress) -> list[TrainJob]
             progress.add(Counter(statuses), job.title)
         case CannotStore(reason):
             raise CannotWrite(reason)
-        case Lost(cause):
+        case Lost(cause) | Refused(cause):
             progress.lose(len(job.runs), job.title, cause)
         case Died():
             if answer.killed and (halves := job.split()):
@@ -182,7 +226,13 @@ def _record_failure(job: TrainJob, answer: Died) -> None:
     reason = answer.words
     if answer.killed:
         reason = f"out of memory in a pack of {len(job.runs)}: {reason}"
-    circumstances = Circumstances(attempt=0, halved=job.halved, **vars(job.provenance))
+    circumstances = Circumstances(
+        attempt=0,
+        halved=job.halved,
+        data_fingerprint=job.fingerprints.data,
+        model_fingerprint=job.fingerprints.model,
+        **vars(job.provenance),
+    )
     outcome = Outcome(status="failed", reason=reason)
     failures = [RunRecord(Identity.of(run, job.sweep), outcome, circumstances) for run in job.runs]
     records.write(Path(job.folder), job.pack_id, failures)

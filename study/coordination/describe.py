@@ -5,21 +5,76 @@ from __future__ import annotations
 from pathlib import Path
 
 from study import launchers
+from study.config.checks import check_sources
 from study.coordination import profiles
+from study.coordination.borrow import borrowable
+from study.coordination.folder import check_can_be_written, check_is_same_study
+from study.coordination.here import worker_here
+from study.coordination.inspection import Understanding, inspect
+from study.coordination.plan_file import read_plan
+from study.coordination.prefetch import stay_offline_if_prefetched
+from study.coordination.same_origin import refuse_changes, standing
+from study.planning.inspection_text import format_inspections
 from study.planning.packs import best_pack_sizes, plan_packs
+from study.planning.profile import Footprint
 from study.planning.runs import Run, group_by_variant, variant_titles
-from study.planning.text import format_memory, format_packs
+from study.planning.text import format_done, format_memory, format_packs
 from study.settings import SweepSettings
+from study.storage import checkpoints, lock, records
 
 
-def format_plan(settings: SweepSettings, runs: list[Run]) -> str:
-    """What the runs would take, from profiles at hand: this machine's, or the reference machine's.
+def format_plan(settings: SweepSettings, runs: list[Run], borrow_from: Path | None = None) -> str:
+    """What was understood of data and models, and what the runs would take. Nothing is written.
 
-    With `launcher.gpu_memory_gb`, where there are none, the memory they need, from the model's shape.
+    Times are from profiles at hand: this machine's, or the reference machine's. Where there are none and
+    `launcher.gpu_memory_gb` is set, the memory that the runs need, from the model's shape.
+
+    Args:
+        borrow_from: see `study.coordination.coordinator.run_study`.
 
     Raises:
-        UsageError: if a model or its data is not there, or does not fit in the memory.
+        UsageError: if folder, data, model, options or versions cannot be used, or the runs do not fit in the
+            memory.
     """
+    folder = Path(settings.results) / settings.name
+    plan = read_plan(folder)
+    check_can_be_written(folder)
+    check_is_same_study(folder, plan, settings)
+    check_sources(settings)
+    stay_offline_if_prefetched(folder)
+    groups = group_by_variant(runs)
+    memory_gb = settings.launcher.gpu_memory_gb
+    with worker_here(settings) as session:
+        understood = inspect(runs, session, elsewhere=True)
+        footprints = profiles.estimate(groups, session) if memory_gb else {}
+    done = records.statuses(folder)
+    missing = [run for run in runs if run.run_id not in done]
+    origins = {run.run_id: understood.origin(run) for run in missing}
+    notes = [f"not inspected: {reason}" for reason in dict.fromkeys(understood.reasons.values())]
+    notes += refuse_changes(
+        folder, standing(folder, plan), dict.fromkeys(origins.values()), settings.mixed_versions
+    )
+    if who := lock.holder(folder):
+        notes.append(f"{folder} is being worked on by {who}")
+    found = borrowable(folder, borrow_from, origins, settings.mixed_versions) if borrow_from else {}
+    borrowed = sum(len(records_there) for records_there in found.values())
+    begun = sum(progress.step > 0 for progress in checkpoints.unfinished_packs(folder).values())
+    head = f"{settings.sweep}: {settings.task.name} ({settings.task.scale}), {len(runs)} runs"
+    return "\n".join(
+        [
+            f"{head}, results in {folder}",
+            *format_inspections(understood.runs, understood.inspections),
+            *(f"  note: {note}" for note in notes),
+            format_done(len(runs) - len(missing) + borrowed, len(runs), begun),
+            *_costs(settings, runs, understood, footprints),
+        ]
+    )
+
+
+def _costs(
+    settings: SweepSettings, runs: list[Run], understood: Understanding, footprints: dict[str, Footprint]
+) -> list[str]:
+    """Packs and time as far as they are known, else what is."""
     groups = group_by_variant(runs)
     capacity = launchers.load(settings.launcher).capacity(len(runs))
     of_this_machine = profiles.load_cached(groups, settings, capacity.threads)
@@ -27,30 +82,34 @@ def format_plan(settings: SweepSettings, runs: list[Run]) -> str:
     if settings.pack_size is None and settings.launcher.gpu_memory_gb is None:
         of_reference_machine = profiles.of_reference_machine()
     at_hand = {v: p for v, p in (of_reference_machine | of_this_machine).items() if v in groups}
-    head = f"{settings.sweep}: {settings.task.name} ({settings.task.scale}), {len(runs)} runs"
-    lines = [f"{head}, results in {Path(settings.results) / settings.name}"]
     if at_hand.keys() != groups.keys():
-        lines += _lines_without_profiles(settings, groups)
-        lines.append("  packs, parameters and time are measured at launch: new on this machine")
-        return "\n".join(lines)
+        lines = _lines_without_profiles(settings, groups, understood, footprints)
+        return [*lines, "  packs and time are measured at launch: new on this machine"]
     packs = plan_packs(runs, best_pack_sizes(groups, at_hand, capacity.workers, capacity.startup_s))
-    lines.append(format_packs(runs, packs, at_hand, capacity.workers))
+    lines = [format_packs(runs, packs, at_hand, capacity.workers)]
     if of_this_machine.keys() != groups.keys():
         lines.append("  times as measured on the reference machine (results/reference)")
-    return "\n".join(lines)
+    return lines
 
 
-def _lines_without_profiles(settings: SweepSettings, groups: dict[str, list[Run]]) -> list[str]:
+def _lines_without_profiles(
+    settings: SweepSettings,
+    groups: dict[str, list[Run]],
+    understood: Understanding,
+    footprints: dict[str, Footprint],
+) -> list[str]:
     """A line per variant; with its memory, if the memory of a device is stated."""
-    memory_gb = settings.launcher.gpu_memory_gb
-    footprints = profiles.estimate(groups, settings) if memory_gb else {}
     titles = variant_titles(groups)
     lines = []
     for variant, group in groups.items():
         line = f"  {titles[variant]}: {len(group)} runs"
-        if memory_gb:
-            footprint = footprints[variant]
-            memory = format_memory(footprint, len(group), memory_gb)
-            line += f"; {footprint.parameters:,} parameters; {memory}"
+        footprint = footprints.get(variant)
+        parameters = footprint.parameters if footprint else understood.parameters(group[0])
+        if parameters is not None:
+            line += f"; {parameters:,} parameters"
+        if footprint:
+            memory_gb = settings.launcher.gpu_memory_gb
+            assert memory_gb is not None
+            line += f"; {format_memory(footprint, len(group), memory_gb)}"
         lines.append(line)
     return lines

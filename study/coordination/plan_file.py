@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from study.errors import UsageError
+from study.planning.origin import Origin
 from study.planning.packs import Pack, pack_id
 from study.planning.profile import Profile
 from study.settings import LauncherSettings, SweepSettings, TaskSettings
@@ -53,12 +54,14 @@ class Plan:
         settings: of the command that planned last; what is newer than the plan is at its default.
         profiles: by variant.
         workers: how many jobs run at a time.
+        origins: what the runs' results come from, each once; empty where an older version planned.
     """
 
     settings: SweepSettings
     profiles: Mapping[str, Profile]
     packs: tuple[PlannedPack, ...]
     workers: int
+    origins: tuple[Origin, ...] = ()
 
     @property
     def run_ids(self) -> set[str]:
@@ -89,6 +92,7 @@ def read_plan(folder: Path) -> Plan | None:
                 for run_ids, *rest in zip(packs, titles, seconds, strict=True)
             ),
             workers=content.get("workers", 1),
+            origins=tuple(Origin.from_json(origin) for origin in content.get("origins", [])),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DamagedPlan(f"{path} is damaged; the sweep's command plans anew") from None
@@ -117,6 +121,7 @@ def write_plan(
     packs: Sequence[Pack],
     profiles: Mapping[str, Profile],
     workers: int,
+    origins: Sequence[Origin] = (),
 ) -> None:
     """Raises CannotWrite if the disk is full."""
     content = {
@@ -127,5 +132,6 @@ def write_plan(
         "titles": [pack.runs[0].title for pack in packs],
         "seconds": [pack.seconds(profiles) for pack in packs],
         "workers": workers,
+        "origins": [origin.to_json() for origin in origins],
     }
     write_atomically(folder / FILE, json.dumps(content, indent=1, allow_nan=False).encode())

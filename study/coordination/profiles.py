@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from study.planning.jobs import Died, Estimated, EstimateJob, Lost, Probed, Prob
 from study.planning.profile import Footprint, Profile
 from study.planning.runs import Run, digest
 from study.settings import SweepSettings
-from study.storage.files import write_atomically
+from study.storage.files import CannotWrite, write_atomically
 from study.storage.provenance import provenance
 
-VERSION = 3
+VERSION = 4
 """Of what a profile holds; older ones are measured anew."""
 
 Groups = Mapping[str, list[Run]]
@@ -33,18 +32,18 @@ def cache_file(variant: str, num_runs: int, settings: SweepSettings, threads: in
     machine = launchers.load(settings.launcher).cache_key(threads)
     memory_gb = settings.launcher.gpu_memory_gb
     key = digest([VERSION, variant, num_runs, settings.pack_size, memory_gb, machine, provenance().versions])
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     return cache / "ether-study" / "profiles" / f"{key}.json"
 
 
 def load_cached(groups: Groups, settings: SweepSettings, threads: int) -> dict[str, Profile]:
-    """The profiles that this machine has measured before."""
-    files = {v: cache_file(v, len(group), settings, threads) for v, group in groups.items()}
-    return {
-        variant: Profile.from_json(json.loads(path.read_text()))
-        for variant, path in files.items()
-        if path.exists()
-    }
+    """The profiles that this machine has measured before; what cannot be read is measured again."""
+    profiles = {}
+    for variant, group in groups.items():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            path = cache_file(variant, len(group), settings, threads)
+            profiles[variant] = Profile.from_json(json.loads(path.read_text()))
+    return profiles
 
 
 def of_reference_machine() -> dict[str, Profile]:
@@ -55,28 +54,22 @@ def of_reference_machine() -> dict[str, Profile]:
     return profiles
 
 
-def estimate(groups: Groups, settings: SweepSettings) -> dict[str, Footprint]:
+def estimate(groups: Groups, session: Session) -> dict[str, Footprint]:
     """What each variant needs of a device's memory, from the shape of its model: no weights are loaded.
 
     Raises:
         UsageError: if a method does not fit the model, or the model's configuration or the data is not there.
     """
-    jobs = [EstimateJob(variant, group[0]) for variant, group in groups.items()]
-    here = dataclasses.replace(settings.launcher, name="local", device="cpu", workers=1)
     footprints = {}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        launchers.load(here).open(Path(folder), len(jobs)) as session,
-    ):
-        for job, answer in session.do(jobs):
-            assert isinstance(job, EstimateJob)
-            match answer:
-                case Estimated(footprint):
-                    footprints[job.variant] = footprint
-                case Refused(reason):
-                    raise UsageError(reason)
-                case _:
-                    raise UsageError(f"estimating {job.title} failed")
+    for job, answer in session.do([EstimateJob(variant, group[0]) for variant, group in groups.items()]):
+        assert isinstance(job, EstimateJob)
+        match answer:
+            case Estimated(footprint):
+                footprints[job.variant] = footprint
+            case Refused(reason):
+                raise UsageError(reason)
+            case _:
+                raise UsageError(f"estimating {job.title} failed")
     return footprints
 
 
@@ -98,13 +91,15 @@ def probe_missing(
         where = launchers.load(settings.launcher).description
         print(f"measuring {len(jobs)} methods on {where} ...", flush=True)
     refusals = []
+    unkept: dict[str, list[str]] = {}
     for job, answer in session.do(jobs):
         assert isinstance(job, ProbeJob)
         match answer:
-            case Probed(profile):
+            case Probed(profile, disturbed):
                 profiles[job.variant] = profile
-                path = cache_file(job.variant, job.num_runs, settings, threads)
-                write_atomically(path, json.dumps(profile.to_json()).encode())
+                reason = disturbed or _keep(profile, cache_file(job.variant, job.num_runs, settings, threads))
+                if reason:
+                    unkept.setdefault(reason, []).append(job.title)
             case Refused(reason):
                 refusals.append(reason)
             case Died():
@@ -113,6 +108,20 @@ def probe_missing(
                 raise UsageError(f"measuring {job.title}: {cause}")
             case _:
                 raise AssertionError(answer)
+    for reason, titles in unkept.items():
+        print(
+            f"what was measured of {', '.join(titles)} is for this study alone, not kept: {reason}",
+            flush=True,
+        )
     if refusals:
         raise UsageError(min(refusals))
     return profiles
+
+
+def _keep(profile: Profile, path: Path) -> str:
+    """Keeps a profile in the cache; returns why it cannot be kept, which only costs measuring it again."""
+    try:
+        write_atomically(path, json.dumps(profile.to_json()).encode())
+    except CannotWrite as error:
+        return f"{path.parent} cannot be written ({str(error).rpartition(': ')[2]})"
+    return ""

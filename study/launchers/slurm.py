@@ -6,6 +6,7 @@ are submitted in `cluster/submission`.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -24,9 +25,12 @@ from study.launchers import (
     refuse_settings_of_others,
 )
 from study.launchers.cluster import squeue
+from study.launchers.cluster.backlog import Backlog
 from study.launchers.cluster.batches import ArrayTask, Batches, batch_name, keys_by_batch
+from study.launchers.cluster.environment import unused
 from study.launchers.cluster.squeue import SlurmAway
-from study.launchers.cluster.submission import MakeExecutor, submit, submitit_executor
+from study.launchers.cluster.submission import MakeExecutor, submitit_executor
+from study.launchers.processes import folders
 from study.planning.jobs import Answer, Died, Job, Lost, Probed, job_key
 from study.settings import LauncherSettings
 
@@ -119,6 +123,9 @@ class Queue(Session):
 
     def __enter__(self) -> Queue:
         self.batches.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for line in (unused(os.environ, self.settings), folders.words(folders.elsewhere())):
+            if line:
+                print(line, flush=True)
         return self
 
     def __exit__(
@@ -136,12 +143,12 @@ class Queue(Session):
         job_tasks = {key: job_task for key, job_task in self._attached().items() if key in jobs_by_key}
         answered = [key for key, job_task in job_tasks.items() if self.batches.answer(job_task) is not None]
         missing = [job for key, job in jobs_by_key.items() if key not in job_tasks]
-        for start in range(0, len(missing), self.settings.max_array):
-            part = missing[start : start + self.settings.max_array]
-            job_tasks |= submit(self.batches, part, self.settings, self.make_executor)
+        backlog = Backlog(self.batches, missing, self.settings, self.make_executor)
+        job_tasks |= backlog.submit(watched=len(job_tasks) - len(answered))
         if self.detach and len(answered) < len(jobs_by_key):
+            backlog.told_of_detaching()
             raise Detached
-        yield from self._await(jobs_by_key, job_tasks)
+        yield from self._await(jobs_by_key, job_tasks, backlog)
 
     def _attached(self) -> dict[str, ArrayTask]:
         """Where the jobs are that an earlier call submitted: those in the queue, and answered probes."""
@@ -172,25 +179,26 @@ class Queue(Session):
         return sorted({task.job_id.split("_")[0] for task in tasks if task.live})
 
     def _await(
-        self, jobs_by_key: Mapping[str, Job], job_tasks: Mapping[str, ArrayTask]
+        self, jobs_by_key: Mapping[str, Job], job_tasks: Mapping[str, ArrayTask], backlog: Backlog
     ) -> Iterator[tuple[Job, Answer]]:
-        batches = sorted({job_task.batch for job_task in job_tasks.values()})
-        names = {batch_name(batch): batch for batch in batches}
         unanswered = {job_task: key for key, job_task in job_tasks.items()}
         last_seen: dict[ArrayTask, squeue.Task] = {}
         absent: Counter[ArrayTask] = Counter()
         told: set[str] = set()
         asked_at = time.monotonic()
-        while unanswered:
-            for job_task in self.batches.answered(batches):
+        ended = 0
+        while unanswered or backlog.jobs:
+            for job_task in self.batches.answered(sorted({job_task.batch for job_task in unanswered})):
                 if job_task in unanswered:
                     answer = self.batches.answer(job_task)
                     assert answer is not None
+                    ended += 1
                     yield jobs_by_key[unanswered.pop(job_task)], answer
-            if not unanswered or time.monotonic() - asked_at < ASK_S:
-                time.sleep(LOOK_S if unanswered else 0)
+            if time.monotonic() - asked_at < ASK_S:
+                time.sleep(LOOK_S if unanswered or backlog.jobs else 0)
                 continue
             asked_at = time.monotonic()
+            names = {batch_name(job_task.batch): job_task.batch for job_task in unanswered}
             try:
                 tasks = {ArrayTask(names[task.name], task.index): task for task in squeue.tasks(list(names))}
             except SlurmAway as error:
@@ -201,7 +209,12 @@ class Queue(Session):
             for job_task in list(unanswered):
                 absent[job_task] = 0 if job_task in tasks and tasks[job_task].live else absent[job_task] + 1
                 if absent[job_task] >= GONE_AFTER and self.batches.answer(job_task) is None:
+                    ended += 1
                     yield jobs_by_key[unanswered.pop(job_task)], self._gone(job_task, last_seen.get(job_task))
+            if backlog.due(ended):
+                new = backlog.submit(len(unanswered), ended)
+                unanswered |= {job_task: key for key, job_task in new.items()}
+                ended = 0
 
     def _gone(self, job_task: ArrayTask, task: squeue.Task | None) -> Died | Lost:
         """What became of a task that is no longer in the queue and has not answered."""

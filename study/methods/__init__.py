@@ -11,5 +11,6 @@ from study.methods.catalogue.build import config
 from study.methods.catalogue.names import names, own_names
 from study.methods.catalogue.options import options
 from study.methods.catalogue.refusals import refusal
+from study.methods.catalogue.values import complaint
 
-__all__ = ["config", "external", "names", "options", "own_names", "refusal"]
+__all__ = ["complaint", "config", "external", "names", "options", "own_names", "refusal"]

@@ -7,7 +7,7 @@ block and side. `sides=1` leaves out the output side (the paper's one-sided abla
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class EtherPlusConfig(NormalsConfig):
         ValueError: if `sides` is neither 1 nor 2.
     """
 
-    sides: int = field(default=2, metadata={"help": "2, or 1 for the input side alone"})
+    sides: Literal[1, 2] = field(default=2, metadata={"help": "2, or 1 for the input side alone"})
 
     PEFT_NAME: ClassVar[str] = "ether_plus"
 

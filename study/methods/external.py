@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -42,12 +43,18 @@ def files() -> dict[str, Path]:
 
 def sources() -> dict[str, Path]:
     """Where the source of every method from elsewhere is, by name. Nothing is imported."""
-    of_packages = {}
+    return _of_packages(tuple(sys.path)) | files()
+
+
+@cache
+def _of_packages(search_path: tuple[str, ...]) -> dict[str, Path]:
+    """Those of the packages installed there; looking through all of them takes a while."""
+    found = {}
     for entry in entry_points(group=GROUP):
         spec = importlib.util.find_spec(entry.module)
         if spec is not None and spec.origin is not None:
-            of_packages[entry.name] = Path(spec.origin)
-    return of_packages | files()
+            found[entry.name] = Path(spec.origin)
+    return found
 
 
 def digest(path: Path) -> str:

@@ -1,17 +1,18 @@
 """What a launcher is given and what it gives back: jobs and their answers, and their form as JSON.
 
-A *job* is what a worker does at a time: it trains a pack, measures a method, counts its memory, or loads a
-model and its data. Every job gets exactly one answer, whatever becomes of its worker.
+A *job* is what a worker does at a time: it trains a pack, measures a method, counts its memory, inspects a
+task, or loads a model and its data. Every job gets exactly one answer, whatever becomes of its worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from study.planning.inspection import NOT_SEEN, Fingerprints, Inspection
 from study.planning.packs import Pack
-from study.planning.profile import Footprint, Profile
+from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import Run, digest
 
 # Jobs -----------------------------------------------------------------------------------------
@@ -33,20 +34,22 @@ class TrainJob:
     Attributes:
         folder: the study's, as an absolute path.
         seconds: estimated.
-        whole_model: how the runs are mapped, see `study.planning.profile.Profile`.
+        mapping: how the runs train together.
         checkpoint_s: seconds between two checkpoints.
         halved: the pack ran out of memory before, and this is a part of it.
+        fingerprints: of the data and the base model that it was planned with; its worker refuses others.
     """
 
     folder: str
     runs: tuple[Run, ...]
     seconds: float
-    whole_model: bool
+    mapping: RunMapping
     checkpoint_s: float
     save_adapters: bool
     sweep: str
     provenance: Provenance
     halved: bool = False
+    fingerprints: Fingerprints = NOT_SEEN
 
     @property
     def pack_id(self) -> str:
@@ -106,6 +109,21 @@ class EstimateJob:
 
 
 @dataclass(frozen=True)
+class InspectJob:
+    """Say what is understood of a task, and what methods would change of its model: no weights are loaded.
+
+    Attributes:
+        runs: of one task, a run for each way of adapting its model.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def title(self) -> str:
+        return f"task {self.runs[0].task.name}"
+
+
+@dataclass(frozen=True)
 class FetchJob:
     """Load the run's model and data once, so that they are in the cache."""
 
@@ -116,7 +134,7 @@ class FetchJob:
         return f"model {self.run.task.model}, data {self.run.task.data}"
 
 
-Job = TrainJob | ProbeJob | EstimateJob | FetchJob
+Job = TrainJob | ProbeJob | EstimateJob | InspectJob | FetchJob
 
 
 def job_key(job: Job) -> str:
@@ -128,6 +146,8 @@ def job_key(job: Job) -> str:
             return digest(["profile", None, job.variant, job.pack_size])
         case EstimateJob():
             return digest(["estimate", None, job.variant, None])
+        case InspectJob():
+            return digest(["inspect", None, [run.variant for run in job.runs], None])
         case FetchJob():
             return digest(["fetch", job.run.task.name, job.run.task.model, job.run.task.data])
 
@@ -149,12 +169,24 @@ class Trained:
 
 @dataclass(frozen=True)
 class Probed:
+    """What was measured.
+
+    Attributes:
+        disturbed: what else the machine was busy with meanwhile, so that the times may be wrong; else empty.
+    """
+
     profile: Profile
+    disturbed: str = ""
 
 
 @dataclass(frozen=True)
 class Estimated:
     footprint: Footprint
+
+
+@dataclass(frozen=True)
+class Inspected:
+    inspection: Inspection
 
 
 @dataclass(frozen=True)
@@ -164,9 +196,14 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Refused:
-    """The worker will not do it, for what the user asked for cannot work; `reason` is one line."""
+    """The worker will not do it, for what the user asked for cannot work; `reason` is one line.
+
+    Attributes:
+        out_of_reach: what is lacking is somewhere else, and this machine cannot ask for it.
+    """
 
     reason: str
+    out_of_reach: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +237,7 @@ class Lost:
     cause: str
 
 
-Answer = Trained | Probed | Estimated | Fetched | Refused | CannotStore | Died | Lost
+Answer = Trained | Probed | Estimated | Inspected | Fetched | Refused | CannotStore | Died | Lost
 
 # As JSON --------------------------------------------------------------------------------------
 
@@ -208,12 +245,14 @@ JOB_KINDS: dict[str, type[Job]] = {
     "train": TrainJob,
     "profile": ProbeJob,
     "estimate": EstimateJob,
+    "inspect": InspectJob,
     "fetch": FetchJob,
 }
 ANSWER_KINDS: dict[str, type[Answer]] = {
     "trained": Trained,
     "probed": Probed,
     "estimated": Estimated,
+    "inspected": Inspected,
     "fetched": Fetched,
     "refused": Refused,
     "cannot_store": CannotStore,
@@ -227,13 +266,18 @@ _ENCODE: dict[str, Callable[[Any], Any]] = {
     "provenance": vars,
     "profile": Profile.to_json,
     "footprint": vars,
+    "fingerprints": vars,
+    "inspection": asdict,
 }
 _DECODE: dict[str, Callable[[Any], Any]] = {
     "run": Run.from_json,
     "runs": lambda runs: tuple(Run.from_json(run) for run in runs),
     "provenance": lambda content: Provenance(**content),
+    "mapping": RunMapping,
     "profile": Profile.from_json,
     "footprint": lambda content: Footprint(**content),
+    "fingerprints": lambda content: Fingerprints(**content),
+    "inspection": Inspection.from_json,
     "statuses": tuple,
 }
 """How the fields that are no plain values are written and read."""

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 BYTES_PER_NUMBER = 12
 """Of a trained number, in float32: itself and Adam's two averages. Its gradient is counted in the step."""
+
+
+class RunMapping(StrEnum):
+    """How runs train together over one model; what it means is in `study.training.packing.packed_model`."""
+
+    LAYERS = "layers"
+    LOOPS = "loops"
+    MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Profile:
 
     Attributes:
         unpackable: why runs cannot train together, empty if they can.
-        whole_model: how runs are mapped: the whole model's forward, not layer by layer (`study.training`).
+        mapping: how runs train together, where they can.
         pack_size: runs to train together.
         step_seconds: seconds per run and training step, by pack size.
         measure_seconds: seconds per run and evaluation, of a run alone.
@@ -58,7 +67,7 @@ class Profile:
     """
 
     unpackable: str
-    whole_model: bool
+    mapping: RunMapping
     pack_size: int
     step_seconds: Mapping[int, float]
     measure_seconds: float
@@ -70,7 +79,7 @@ class Profile:
         memory = {key: getattr(self.footprint, key) for key in ("weights_mb", "fixed_mb", "run_mb")}
         return {
             "unpackable": self.unpackable,
-            "whole": self.whole_model,
+            "mapping": self.mapping.value,
             "pack_size": self.pack_size,
             "step_seconds": {str(size): seconds for size, seconds in self.step_seconds.items()},
             "measure_seconds": self.measure_seconds,
@@ -89,7 +98,7 @@ class Profile:
         """
         return cls(
             unpackable=content["unpackable"],
-            whole_model=content.get("whole", False),
+            mapping=_mapping(content),
             pack_size=content["pack_size"],
             step_seconds={int(size): seconds for size, seconds in content["step_seconds"].items()},
             measure_seconds=content["measure_seconds"],
@@ -100,3 +109,10 @@ class Profile:
                 **{key: content.get(key) for key in ("weights_mb", "fixed_mb", "run_mb")},
             ),
         )
+
+
+def _mapping(content: Mapping[str, Any]) -> RunMapping:
+    """As any version wrote it: the first three knew two ways, and had a bool for them."""
+    if "mapping" in content:
+        return RunMapping(content["mapping"])
+    return RunMapping.MODEL if content.get("whole") else RunMapping.LAYERS

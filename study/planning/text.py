@@ -32,6 +32,16 @@ def format_memory(footprint: Footprint, runs: int, memory_gb: float) -> str:
     return f"{packs}: {total_mb / 1024:.2f} of {memory_gb:g} GB ({parts})"
 
 
+def format_done(done: int, planned: int, begun: int = 0) -> str:
+    """How far the runs of a plan have come: `12 of 225 runs are done`.
+
+    Args:
+        begun: packs that have a checkpoint to go on from.
+    """
+    checkpoints = f"; {begun} pack{'s' * (begun > 1)} will go on from a checkpoint" if begun else ""
+    return f"  {done} of {planned} runs are done{checkpoints}"
+
+
 def format_packs(
     runs: Sequence[Run], packs: Sequence[Pack], profiles: Mapping[str, Profile], workers: int
 ) -> str:

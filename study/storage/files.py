@@ -7,6 +7,7 @@ off is noticed when it is read. JSON is strict: what it cannot hold (nan, inf) i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -48,7 +49,8 @@ def write_atomically(path: Path, content: bytes, replace: bool = True) -> bool:
     except OSError as error:
         raise CannotWrite(f"cannot write {path}: {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, and perhaps cannot be
+            temporary.unlink()
 
 
 def sealed(body: bytes) -> bytes:

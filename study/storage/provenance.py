@@ -10,6 +10,9 @@ from importlib.metadata import version
 from study.paths import PACKAGE
 from study.planning.jobs import Provenance
 
+RESULT_CODE = ("methods", "tasks", "training")
+"""Folders of this package that decide results; the others plan, launch, store and tell."""
+
 
 @cache
 def provenance() -> Provenance:
@@ -21,15 +24,24 @@ def provenance() -> Provenance:
         "peft": "peft",
     }
     versions = [f"{name} {version(package)}" for name, package in packages.items()]
+    in_checkout = bool(
+        _git("ls-files", "--error-unmatch", "__init__.py")
+    )  # not just a folder inside another's
     return Provenance(
         versions=", ".join([*versions, f"python {platform.python_version()}"]),
-        git_sha=_git("rev-parse", "HEAD"),
-        git_dirty=bool(_git("status", "--porcelain", "--untracked-files=no")),
+        git_sha=(_git("rev-parse", "HEAD") if in_checkout else "") or "",
+        git_dirty=in_checkout and bool(_git("status", "--porcelain", "--untracked-files=no")),
     )
 
 
-def _git(*arguments: str) -> str:
-    """What git answers about this file's checkout; empty where there is none."""
+@cache
+def is_same_code(before: str, now: str) -> bool:
+    """Whether RESULT_CODE is the same in two commits; false where this checkout does not know one of them."""
+    return before == now or _git("diff", "--name-only", before, now, "--", *RESULT_CODE) == ""
+
+
+def _git(*arguments: str) -> str | None:
+    """What git answers about this file's checkout; None where there is none, or git refuses."""
     try:
         return subprocess.run(
             ["git", "-C", str(PACKAGE), *arguments],
@@ -39,4 +51,4 @@ def _git(*arguments: str) -> str:
             timeout=10,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return None

@@ -98,13 +98,19 @@ def statuses(folder: Path) -> dict[str, str]:
     return {run_id: status for run_id, (status, _) in _index(folder).items()}
 
 
-def read_all(folder: Path) -> Iterator[RecordJson]:
-    """The record that counts of every run; holds one file's at a time in memory."""
+def read_files(folder: Path) -> Iterator[tuple[Path, list[RecordJson]]]:
+    """Every file with the records in it that count; holds one file's at a time in memory."""
     by_file: dict[Path, set[str]] = {}
     for run_id, (_, path) in _index(folder).items():
         by_file.setdefault(path, set()).add(run_id)
     for path, run_ids in by_file.items():
-        yield from (record for record in read(path) or [] if record["row"]["run_id"] in run_ids)
+        yield path, [record for record in read(path) or [] if record["row"]["run_id"] in run_ids]
+
+
+def read_all(folder: Path) -> Iterator[RecordJson]:
+    """The record that counts of every run."""
+    for _, records in read_files(folder):
+        yield from records
 
 
 def quarantine_damaged(folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from study.planning.runs import Run
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 
 Row = TypeVar("Row", bound="Identity | Outcome | Circumstances | HistoryRow | LayerRow")
 
@@ -112,6 +112,12 @@ class Circumstances:
     git_sha: str = column("commit of the checkout, empty outside one", default="")
     git_dirty: bool = column("whether the checkout had uncommitted changes", default=False)
     record_version: int = column("version of this schema", default=RECORD_VERSION)
+    data_fingerprint: str = column(
+        "what the content of its data is known by; empty in older records", since=4, default=""
+    )
+    model_fingerprint: str = column(
+        "what the content of its base model is known by; empty in older records", since=4, default=""
+    )
 
 
 @dataclass(frozen=True)

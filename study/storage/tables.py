@@ -29,6 +29,18 @@ CHUNK = 1000
 EMPTY = {"string": "", "bool": False, "int64": 0, "float64": float("nan")}
 """What stands in a column of the schema where a record says nothing."""
 
+FITTING = {
+    (str, str),
+    (str, bool),
+    (str, int),
+    (str, float),
+    (float, float),
+    (float, int),
+    (int, int),
+    (bool, bool),
+}
+"""A setting's type, and types of values that its column can hold as they are."""
+
 
 def collect(folder: Path, order: list[str]) -> dict[str, pd.DataFrame]:
     """Rebuilds the tables from the records and writes them as parquet.
@@ -122,12 +134,14 @@ def _with_typed_settings(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 def _typed(column: str, values: pd.Series) -> pd.Series:
     """Integers stay integers beside gaps, and a column of gaps alone has the type of its setting.
 
-    Lists and dicts become text, for parquet keeps one type per column.
+    Lists and dicts become text, for parquet keeps one type per column. Values that are not of their setting's
+    type, as a version may have written that knew the setting as another, keep theirs.
     """
 
     gaps = values.isna()
-    present = values[~gaps]
-    kind = _kind_of_setting(column) or _kind_of_values(list(present))
+    kind, found = _kind_of_setting(column), _kind_of_values(list(values[~gaps]))
+    if kind is None or (not gaps.all() and (kind, found) not in FITTING):
+        kind = found
     if kind is str:
         return values.map(lambda v: v if isinstance(v, str) or v is None or v != v else str(v)).astype("str")
     if kind is float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from study.errors import UsageError
 from study.paths import PACKAGE
+from study.tasks.data_summary import DataSummary
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +26,9 @@ Batch = dict[str, "Tensor"]
 SPLITS = ("train", "valid", "test")
 
 FOLDER = PACKAGE / "tasks"
+
+NO_TASKS = {"__init__", "data_summary"}
+"""Files of the folder that hold no task."""
 
 
 class Task(ABC):
@@ -79,6 +83,10 @@ class Task(ABC):
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
 
+    def data_summary(self) -> DataSummary:
+        """What was understood of the data, said before anything is trained; a task may say more than this."""
+        return DataSummary(rows={split: self.size(split) for split in SPLITS})
+
     def collate(self, batches: Sequence[Batch]) -> Batch:
         """The rows of several batches in one; rows of different lengths, (rows, length), are padded."""
         import torch
@@ -114,9 +122,23 @@ class Task(ABC):
             yield self.examples(split, indices)
 
 
+def refuse_unused(settings: TaskSettings, names: Sequence[str], what: str) -> None:
+    """Refuses settings that are given and would reach nothing.
+
+    Args:
+        what: the data or task that does not read them.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    for name in names:
+        if value := getattr(settings, name):
+            raise UsageError(f"task.{name}={value} reaches nothing: {what} has no such choice")
+
+
 def names() -> list[str]:
     """Every name that can stand behind `task=`: the files of this folder, one task each."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+    return sorted({path.stem for path in FOLDER.glob("*.py")} - NO_TASKS)
 
 
 def load(settings: TaskSettings) -> Task:
@@ -146,4 +168,6 @@ def shipped_checkpoint(task: str) -> Path:
 
 def base_model_path(settings: TaskSettings) -> str:
     """Hub name or folder of the base model that the settings name."""
-    return str(shipped_checkpoint(settings.name)) if settings.model == "shipped" else settings.model
+    if settings.model == "shipped":
+        return str(shipped_checkpoint(settings.name))
+    return str(Path(settings.model).expanduser()) if settings.model.startswith("~") else settings.model

@@ -11,6 +11,7 @@ of them (`study.tasks.labelled_text.rows`).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,29 +21,36 @@ from transformers import AutoModelForSequenceClassification
 
 from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import Batch, Task, base_model_path
+from study.tasks import Batch, Task, base_model_path, refuse_unused
+from study.tasks.data_summary import DataSummary
+from study.tasks.labelled_text.lengths import text_lengths
 from study.tasks.labelled_text.metrics import METRICS
-from study.tasks.labelled_text.rows import Rows, load_labelled
+from study.tasks.labelled_text.rows import LabelledText, Rows, load_labelled
 from study.tasks.labelled_text.subsets import MINIATURE, choose
 from study.tasks.loading.pretrained import head_layers, load_config, load_pretrained, load_tokenizer
+from study.tasks.loading.text import listed
 from study.tasks.miniature import glue as miniature
 
 PROSE = "prose"
 """The name of the miniature's data."""
 
 
+def _miniature(settings: TaskSettings) -> LabelledText:
+    refuse_unused(settings, ("kind", "text_column", "label_column"), f"the miniature's data, {PROSE}")
+    subset = choose(settings.subset, MINIATURE, "the miniature")
+    splits = {
+        split: Rows(texts, torch.tensor(labels))
+        for split, (texts, labels) in miniature.splits(str(settings.subset)).items()
+    }
+    return LabelledText(subset, splits)
+
+
 class Glue(Task):
     def __init__(self, settings: TaskSettings) -> None:
         super().__init__(settings)
         self.path = base_model_path(settings)
-        if settings.data == PROSE:
-            self.subset = choose(settings.subset, MINIATURE, "the miniature")
-            self.splits = {
-                split: Rows(texts, torch.tensor(labels))
-                for split, (texts, labels) in miniature.splits(str(settings.subset)).items()
-            }
-        else:
-            self.subset, self.splits = load_labelled(settings.data, settings.subset)
+        self.read = _miniature(settings) if settings.data == PROSE else load_labelled(settings)
+        self.subset, self.splits = self.read.subset, self.read.splits
         self.metric = self.subset.metrics[0]
         self.chance = self._chance()
         self.tokenizer = load_tokenizer(self.path)
@@ -91,6 +99,26 @@ class Glue(Task):
 
     def size(self, split: str) -> int:
         return len(self.splits[split].labels)
+
+    def data_summary(self) -> DataSummary:
+        names, labels = self.subset.classes, self.splits["train"].labels
+        counts = (
+            dict(zip(names, labels.bincount(minlength=len(names)).tolist(), strict=True)) if names else {}
+        )
+        never = [name for name, count in counts.items() if not count]
+        lengths, of_some = text_lengths(self.tokenizer, list(self.splits.values()), self.max_length)
+        return replace(
+            super().data_summary(),
+            kind=self.subset.kind,
+            columns=self.read.columns,
+            classes=counts,
+            lengths=lengths,
+            notes=(
+                *self.read.notes,
+                *([f"no training row is left of class {listed(never)}"] if never else []),
+                *of_some,
+            ),
+        )
 
     def examples(self, split: str, indices: Tensor) -> Batch:
         rows = self.splits[split]

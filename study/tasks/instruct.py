@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +20,11 @@ from transformers import AutoModelForCausalLM
 
 from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import SPLITS, Batch, Task, base_model_path
-from study.tasks.loading.alpaca import load_alpaca, prompt
+from study.tasks import SPLITS, Batch, Task, base_model_path, refuse_unused
+from study.tasks.data_summary import DataSummary, Lengths
+from study.tasks.loading.alpaca import Instructions, load_alpaca, prompt
 from study.tasks.loading.pretrained import load_config, load_pretrained, load_tokenizer
-from study.tasks.loading.responses import NO_TARGET, Example, tokenise
+from study.tasks.loading.responses import NO_TARGET, Example, cut, whole_examples
 from study.tasks.miniature import instruct as miniature
 
 WORDS = "words"
@@ -66,22 +68,27 @@ class Instruct(Task):
         self.tokenizer = load_tokenizer(self.path)
         if self.tokenizer.eos_token_id is None:
             raise UsageError(f"task.model={settings.model}: its tokenizer has no token that ends a text")
+        refuse_unused(settings, ("kind",), "task instruct")
         if settings.data == WORDS:
-            pairs, left_out = words(), ""
-            commonest = Counter(response for _, response in pairs["train"]).most_common(1)[0][0]
+            refuse_unused(settings, ("text_column", "label_column"), f"the miniature's data, {WORDS}")
+            self.read = Instructions(words(), "", [], [])
+            answers = Counter(response for _, response in self.read.pairs["train"])
+            commonest = answers.most_common(1)[0][0]
+            tests = self.read.pairs["test"]
             self.metric, self.higher_is_better = "exact_match", True
-            self.chance = sum(response == commonest for _, response in pairs["test"]) / len(pairs["test"])
+            self.chance = sum(response == commonest for _, response in tests) / len(tests)
         else:
-            pairs, left_out = load_alpaca(settings.data)
+            self.read = load_alpaca(settings)
             self.metric, self.higher_is_better = "perplexity", False
             self.chance = float(self.vocabulary)
         self.splits: dict[str, list[Example]] = {}
         self.mean_tokens: dict[str, float] = {}
-        cut = sum(self.fill(split, pairs[split]) for split in SPLITS)
-        too_long = f"{cut} with a prompt of {self.longest} tokens or more" if cut else ""
-        reasons = [reason for reason in (left_out, too_long) if reason]
-        if reasons:
-            print(f"task.data={settings.data}: rows left out: {'; '.join(reasons)}", flush=True)
+        self.longest_given = self.cut = 0
+        too_many = sum(self.fill(split, self.read.pairs[split]) for split in SPLITS)
+        too_long = f"{too_many} with a prompt of {self.longest} tokens or more" if too_many else ""
+        self.left_out = "; ".join(reason for reason in (self.read.left_out, too_long) if reason)
+        if self.left_out:
+            print(f"task.data={settings.data}: rows left out: {self.left_out}", flush=True)
 
     def fill(self, split: str, pairs: Sequence[tuple[str, str]]) -> int:
         """Makes (prompt, response) pairs the examples of a split; tells how many were left out as too long.
@@ -89,7 +96,8 @@ class Instruct(Task):
         Raises:
             UsageError: if that was all of them, or the tokenizer has tokens that the model does not know.
         """
-        examples = tokenise(self.tokenizer, pairs, self.longest)
+        whole = whole_examples(self.tokenizer, pairs)
+        examples = [made for example in whole if (made := cut(example, self.longest))]
         if not examples:
             raise UsageError(
                 f"task.max_length={self.longest}: no prompt of the {split} split leaves room for a response"
@@ -100,6 +108,9 @@ class Instruct(Task):
                 f"task.model={self.settings.model}: its tokenizer has a token {largest},"
                 f" the model knows {self.vocabulary}"
             )
+        lengths = [len(example.input_ids) for example in whole]
+        self.longest_given = max(self.longest_given, *lengths)
+        self.cut += sum(length > self.longest for length in lengths) if self.longest else 0
         self.splits[split] = examples
         tokens = sum(int((example.targets != NO_TARGET).sum()) for example in examples)
         self.mean_tokens[split] = tokens / len(examples)
@@ -111,6 +122,16 @@ class Instruct(Task):
 
     def size(self, split: str) -> int:
         return len(self.splits[split])
+
+    def data_summary(self) -> DataSummary:
+        left_out = [f"rows left out: {self.left_out}"] if self.left_out else []
+        return replace(
+            super().data_summary(),
+            kind="instruction tuning",
+            columns=tuple(self.read.columns),
+            lengths=Lengths("tokens", self.longest_given, self.longest, self.cut),
+            notes=(*self.read.notes, *left_out),
+        )
 
     def examples(self, split: str, indices: Tensor) -> Batch:
         """input_ids and targets, (rows, longest), see `Example`; mean_tokens, (rows,), the same for all.

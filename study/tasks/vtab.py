@@ -8,6 +8,7 @@ with the project; `python -m study.pretraining.vit` makes it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
+from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import Batch, Task, base_model_path
-from study.tasks.loading.images import load_images
-from study.tasks.loading.pretrained import load_pretrained
+from study.tasks import Batch, Task, base_model_path, refuse_unused
+from study.tasks.data_summary import DataSummary
+from study.tasks.loading.images import Images, load_images
+from study.tasks.loading.pretrained import load_config, load_pretrained
 from study.tasks.miniature.digits import SHIFTED, UPRIGHT, digits
 
 
@@ -30,12 +33,35 @@ class Vtab(Task):
         super().__init__(settings)
         self.path = base_model_path(settings)
         self.splits: dict[str, Any]
+        refuse_unused(settings, ("kind", "text_column"), "task vtab")
+        self.images: Images | None = None
         if settings.data in (UPRIGHT, SHIFTED):
+            refuse_unused(settings, ("label_column",), f"the miniature's data, {settings.data}")
             self.splits = digits(shifted=settings.data == SHIFTED)
             self.classes = [str(digit) for digit in range(10)]
         else:
-            self.splits, self.classes = load_images(settings.data, self.path)
+            self.images = self._own_images(settings)
+            self.splits, self.classes = self.images.splits, self.images.classes
         self.chance = 1 / len(self.classes)
+
+    def _own_images(self, settings: TaskSettings) -> Images:
+        if settings.model == "shipped":
+            raise UsageError(
+                f"task.model=shipped: it knows grey digits of 8x8 pixels, not task.data={settings.data};"
+                " give task.model=PATH, a ViT with its image processor"
+            )
+        images = load_images(settings.data, self.path, settings.label_column)
+        made = images.splits["train"][0]["pixel_values"]
+        config = load_config(self.path)
+        size = getattr(config, "image_size", made.shape[1:])
+        height, width = (size, size) if isinstance(size, int) else size
+        wanted = (getattr(config, "num_channels", len(made)), height, width)
+        if tuple(made.shape) != wanted:
+            given, takes = ("x".join(map(str, shape)) for shape in (made.shape, wanted))
+            raise UsageError(
+                f"task.model={self.path}: its image processor makes {given}, the model takes {takes}"
+            )
+        return images
 
     def model(self) -> nn.Module:
         return load_pretrained(
@@ -48,6 +74,19 @@ class Vtab(Task):
     def size(self, split: str) -> int:
         part = self.splits[split]
         return len(part["labels"]) if isinstance(part, dict) else len(part)
+
+    def data_summary(self) -> DataSummary:
+        labels = torch.as_tensor(
+            self.images.labels["train"] if self.images else self.splits["train"]["labels"]
+        )
+        counts = labels.bincount(minlength=len(self.classes)).tolist()
+        return replace(
+            super().data_summary(),
+            kind="classification",
+            columns=self.images.columns if self.images else (),
+            classes=dict(zip(self.classes, counts, strict=True)),
+            notes=self.images.notes if self.images else (),
+        )
 
     def examples(self, split: str, indices: Tensor) -> Batch:
         part = self.splits[split]

@@ -89,7 +89,12 @@ def dense(name: str, options: Options) -> str:
 
 def gradients(name: str, options: Options) -> str:
     """Gradients equal finite differences in float64, for the input and every trained tensor."""
-    trial, target = Trial(name, options), normal(5, 24, seed=4)
+    notes = [_gradients(Trial(name, options, training=training)) for training in (False, True)]
+    return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
+def _gradients(trial: Trial) -> str:
+    target, mode = normal(5, 24, seed=4), " in training mode" if trial.model.training else ""
     # Coarse steps are for tuners that compute in float32, fine ones for those with kinks.
     steps, tolerance = ([1e-5], 1e-5) if trial.exact else ([1e-3, 1e-5], 1e-2)
     tensors: dict[str, Tensor] = {"the layer's input": trial.x.requires_grad_(), **trial.trained}
@@ -113,8 +118,10 @@ def gradients(name: str, options: Options) -> str:
             true = min((slope(tensor, way, step) for step in steps), key=lambda true: abs(true - given))
             effect = max(effect, abs(true), size)
             fix = "no detach, .data, .item(), no_grad or new tensor between it and the output"
-            need(size > 0 or effect < 1e-6, f"{label} gets no gradient, though outputs depend on it", fix)
-            what = f"{label} has a wrong gradient ({given:.4g}, finite differences give {true:.4g})"
+            need(
+                size > 0 or effect < 1e-6, f"{label} gets no gradient{mode}, though outputs depend on it", fix
+            )
+            what = f"{label} has a wrong gradient{mode} ({given:.4g}, finite differences give {true:.4g})"
             fix = "let autograd derive all of forward; no detach of one use, no backward of its own"
             right = abs(given - true) <= tolerance * (abs(true) + 0.03 * size) + 1e-9
             need(right or trial.of_peft, what, fix)  # DoRA and others mean it
@@ -127,9 +134,30 @@ def gradients(name: str, options: Options) -> str:
     return wrong or (f"moving {', '.join(idle)} changes no output" if idle else "")
 
 
+@torch.no_grad()
+def rows(name: str, options: Options) -> str:
+    """A row's output depends on nothing beside it, in evaluation mode and in training mode."""
+    notes = []
+    for training in (False, True):
+        trial = Trial(name, options, training=training)
+        mode = "training" if training else "evaluation"
+        off = max(far(trial.output(trial.x[:rows]), trial.y[:rows]) for rows in (1, 3))
+        what = f"in {mode} mode a row's output depends on the rows beside it, by {off:.2g}"
+        fix = "no statistics of the batch: a run would depend on the runs and the padding beside it"
+        need(off < trial.close or trial.of_peft, what, fix)
+        notes += [what] if off >= trial.close else []
+        notes += [f"draws at random in {mode}"] if trial.draws() else []
+    return "; ".join(notes)
+
+
 def frozen(name: str, options: Options) -> str:
     """Only the adapter is trained; the base model and the input stay as they are, bit for bit."""
-    trial, before = Trial(name, options), Toy().state_dict()
+    notes = [_frozen(Trial(name, options, training=training)) for training in (False, True)]
+    return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
+def _frozen(trial: Trial) -> str:
+    before = Toy().state_dict()
     layers = {n: layer.get_base_layer() for n, layer in trial.layers.items()}
     base = {f"{n}.{t}": p for n, layer in layers.items() for t, p in layer.named_parameters()}
 
@@ -142,7 +170,10 @@ def frozen(name: str, options: Options) -> str:
     before = {n: p.clone() for n, p in base.items()}
     trained = [n for n, p in base.items() if p.requires_grad]
     need(not trained, f"the base model's {trained} are trained", "set requires_grad of the adapter alone")
+    buffers = {n: b.clone() for n, b in trial.base.named_buffers()}
     loss = trial.y.square().sum()
+    moved = [n for n, b in trial.base.named_buffers() if not torch.equal(b, buffers[n])]
+    need(not moved or trial.of_peft, f"forward moves the buffers {moved}", "keep no statistics of batches")
     fix = "work out of place; only merge may write the base layer's weight"
     need(not changed(), f"forward changes the base model's {changed()}", fix)
     fix = "write x * a in pre, not x.mul_(a)"

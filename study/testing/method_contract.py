@@ -24,6 +24,7 @@ CHECKS: dict[str, Check] = {
         layer_checks.shapes,
         layer_checks.dense,
         layer_checks.gradients,
+        layer_checks.rows,
         layer_checks.frozen,
         adapter_checks.merge,
         adapter_checks.saving,

@@ -11,9 +11,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from study.errors import first_line
 from study.tasks import SPLITS, Batch, Task
 from study.testing.checks import Result, need, run_checks
-from study.training.passes import base_model
+from study.training.frozen_base import BaseSeal, train_mode
+from study.training.passes import base_model, training_batches
+from study.training.randomness import RunStreams, SharedDraw
 
 
 def _first_rows(task: Task, split: str, count: int) -> Batch:
@@ -116,6 +119,42 @@ def outputs(task: Task) -> str:
     return ""
 
 
+def training(task: Task) -> str:
+    """In training mode too a row's loss is its own, two runs share a batch, and the model stays as it is."""
+    model = base_model(task, torch.device("cpu"))
+    seal = BaseSeal(model)
+    train_mode(model)
+    seeds, shared = [0, 1], ""
+    parts = training_batches(task, seeds, step=0)
+
+    def losses_of(seeds: list[int], batches: Sequence[Batch]) -> torch.Tensor:
+        batch = task.collate(batches)
+        streams = RunStreams(seeds, torch.device("cpu"))
+        return streams.call("training", [0, 0], lambda: task.losses(task.forward(model, batch), batch))
+
+    with torch.no_grad():
+        alone = [losses_of([seed], [part]) for seed, part in zip(seeds, parts, strict=True)]
+        first = losses_of([0], [{name: value[:1] for name, value in parts[0].items()}])
+        fix = "no batch statistics, and no generator of its own in forward or losses"
+        need(_close(first, alone[0][:1]), "in training a row's loss depends on the rows beside it", fix)
+        try:
+            together = losses_of(seeds, parts)
+        except SharedDraw as error:
+            shared = f"runs train one by one: {first_line(error)}"
+        else:
+            need(_close(together, torch.cat(alone)), "in training two runs together get other losses", fix)
+        draws = RunStreams([0], torch.device("cpu")).draws(
+            "training", [0, 0], lambda: task.losses(task.forward(model, parts[0]), parts[0])
+        )
+    moved = seal.changed()
+    need(not moved, f"a forward in training mode changes {moved[:1]}", "a frozen model keeps no statistics")
+    return "; ".join(filter(None, ["draws at random in training" if draws else "", shared]))
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def model(task: Task) -> str:
     """The base model is frozen, fresh and the same each time, and has the modules that are named."""
     first = task.model()
@@ -139,7 +178,7 @@ def model(task: Task) -> str:
     return ""
 
 
-_ALL = (splits, batches, order, epochs, outputs, model)
+_ALL = (splits, batches, order, epochs, outputs, training, model)
 CHECKS: dict[str, Callable[[Task], str]] = {check.__name__: check for check in _ALL}
 """By short name."""
 

@@ -17,6 +17,7 @@ from study.errors import first_line
 from study.methods.multiplicative import MultiplicativeLayer
 from study.settings import MethodOptions
 from study.testing.checks import need
+from study.training.randomness import RunStreams
 
 Options = MethodOptions
 
@@ -49,7 +50,9 @@ class Toy(nn.Module):
 
 
 class Trial:
-    """A method's adapter on `Toy` in evaluation mode, by default moved off its initialisation.
+    """A method's adapter on `Toy`, by default in evaluation mode and moved off its initialisation.
+
+    In training mode, what it draws is the same in every forward: the numbers of run 0 in step 0.
 
     Attributes:
         exact: whether it is a multiplicative method; other tuners may compute in float32.
@@ -66,22 +69,34 @@ class Trial:
         moved: bool = True,
         seed: int = 1,
         targets: Sequence[str] = LAYERS,
+        training: bool = False,
     ) -> None:
         self.base = base or Toy()
         self.config = methods.config(name, copy.deepcopy(options), list(targets))
         self.of_peft = type(self.config).__module__.startswith("peft.")
         with quiet(seed):  # parameters are in the model's dtype, but in float32 beside bfloat16
-            self.model: Any = get_peft_model(self.base, self.config).eval()
+            self.model: Any = get_peft_model(self.base, self.config).train(training)
         self.layers: dict[str, Any] = {name: self.base.get_submodule(name) for name in targets}
         self.exact = isinstance(self.layers["first"], MultiplicativeLayer)
         self.close = 1e-9 if self.exact else 1e-5
         self.x = normal(5, 24).to(next(self.base.parameters()).dtype)
+        self._streams = RunStreams([0], torch.device("cpu"))
         if moved:
             self.move()
 
     @property
     def y(self) -> Tensor:
-        return self.model(self.x)
+        return self.output(self.x)
+
+    def output(self, x: Tensor) -> Tensor:
+        """What the model makes of an input, (rows, 24)."""
+        if not self.model.training:
+            return self.model(x)
+        return self._streams.call("contract", [0], lambda: self.model(x))
+
+    def draws(self) -> bool:
+        """Whether a forward draws at random."""
+        return self._streams.draws("contract", [0], lambda: self.model(self.x))
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:

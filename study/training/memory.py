@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from study.planning.profile import Footprint
+from study.planning.profile import Footprint, RunMapping
 from study.tasks import Task
+from study.training.frozen_base import evaluation_mode, train_mode
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import autocast, forward_backward, stack_runs
 
@@ -67,41 +68,36 @@ def _has_storage(value: Any) -> bool:
 
 def peak_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
     """Most MB (2^20 bytes) that a training step and a batch of evaluation take beside model and optimizer."""
-    model, runs = packed.base, packed.runs
-    was_training = model.training
-    try:
-        with Peak() as step:
-            model.train()
-            forward_backward(task, packed, parameters, [task.batch(0, 0)] * runs)
-        with torch.no_grad(), Peak() as evaluation:
-            model.eval()
-            batch = stack_runs(task, [next(task.batches("valid"))] * runs, packed.device)
-            with autocast(task.settings, packed.device):
-                outputs = packed(parameters.stack(), task.forward, batch)
-            task.losses(outputs, batch)
-            task.predictions(outputs, batch)
-    finally:
-        model.train(was_training)
+    runs = packed.runs
+    train_mode(packed.base)
+    with Peak() as step:
+        forward_backward(task, packed, parameters, [task.batch(0, 0)] * runs)
+    with torch.no_grad(), evaluation_mode(packed.base), Peak() as evaluation:
+        batch = stack_runs(task, [next(task.batches("valid"))] * runs, packed.device)
+        with autocast(task.settings, packed.device):
+            outputs = packed(parameters.stack(), task.forward, batch)
+        task.losses(outputs, batch)
+        task.predictions(outputs, batch)
     return max(step.highest, evaluation.highest) / 2**20
 
 
-def footprint(task: Task, model: nn.Module, config: PeftConfig, whole_model: bool | None) -> Footprint:
+def footprint(task: Task, model: nn.Module, config: PeftConfig, mapping: RunMapping | None) -> Footprint:
     """What a pack of any size needs, from packs of `SIZES`.
 
     Args:
         model: the base model, on any device, the meta device too.
-        whole_model: how runs are mapped; None if they train one by one.
+        mapping: how runs train together; None if they train one by one.
     """
     weights_mb = sum(t.numel() * t.element_size() for t in {*model.parameters(), *model.buffers()}) / 2**20
     peaks = []
-    for size in SIZES if whole_model is not None else (1,):
-        packed, parameters = pack(model, config, list(range(size)), bool(whole_model))
+    for size in SIZES if mapping is not None else (1,):
+        packed, parameters = pack(model, config, list(range(size)), mapping or RunMapping.LAYERS)
         try:
             peaks.append(peak_mb(task, packed, parameters))
         finally:
             packed.close()
     run_mb, fixed_mb = peaks[-1], 0.0
-    if whole_model is not None:
+    if mapping is not None:
         run_mb = (peaks[1] - peaks[0]) / (SIZES[1] - SIZES[0])
         fixed_mb = max(0.0, peaks[0] - SIZES[0] * run_mb)
     return Footprint(packed.parameter_count, packed.num_params, weights_mb, fixed_mb, run_mb)
@@ -116,9 +112,9 @@ def estimate(task: Task, model: nn.Module, config: PeftConfig) -> Footprint:
     Raises:
         UsageError, ValueError, TypeError: from the method, if it does not fit the model.
     """
-    for whole_model in (False, True):
+    for mapping in RunMapping:
         try:
-            return footprint(task, model, config, whole_model)
+            return footprint(task, model, config, mapping)
         except Exception:  # runs cannot be mapped in this way, or the method does not fit
             continue
     return footprint(task, model, config, None)

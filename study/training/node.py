@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from study.launchers.cluster.batches import write_answer
+from study.launchers.processes.machine import cores
 from study.planning.jobs import Job, TrainJob, job_from_json
 from study.storage.checkpoints import Stopped, Superseded, unfinished_packs
 
@@ -31,7 +32,7 @@ def run(answer_file: str, job_json: Mapping[str, Any]) -> None:
     deadline = Deadline()
     for number in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(number, deadline.signalled)
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    torch.set_num_threads(min(int(os.environ["OMP_NUM_THREADS"]), cores()))
     worker = Worker(device(), deadline.passed)
     begun_at = _step_of(job)
     try:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from study.errors import UsageError, first_line
 from study.settings import TaskSettings
-from study.tasks import Batch, Task
+from study.tasks import SPLITS, Batch, Task
+from study.training.frozen_base import evaluation_mode
 from study.training.packing import PackedModel, RunParameters, checkpoint_contexts
+from study.training.randomness import RunStreams, seeded
 
 
 def base_model(task: Task, device: torch.device) -> nn.Module:
@@ -55,7 +57,8 @@ def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextMan
 def evaluate(task: Task, model: nn.Module, split: str) -> tuple[list[float], list[float]]:
     """Primary metric and mean loss of a model on all of a split, as of one run: a list of one each."""
     device = next(model.parameters()).device
-    return _evaluate(task, model, split, 1, device, lambda batch: task.forward(model, batch))
+    streams = RunStreams([0], device)
+    return _evaluate(task, model, split, streams, device, lambda batch: task.forward(model, batch))
 
 
 @torch.no_grad()
@@ -71,38 +74,53 @@ def evaluate_runs(
     def forward(batch: Batch) -> Tensor:
         return packed(flat, task.forward, batch)
 
-    return _evaluate(task, packed.base, split, packed.runs, packed.device, forward)
+    return _evaluate(task, packed.base, split, packed.streams, packed.device, forward)
 
 
 def _evaluate(
     task: Task,
     model: nn.Module,
     split: str,
-    runs: int,
+    streams: RunStreams,
     device: torch.device,
     forward: Callable[[Batch], Tensor],
 ) -> tuple[list[float], list[float]]:
     """Every run on the same batches, with `model`, that `forward` uses, in evaluation mode."""
-    was_training = model.training
-    model.eval()
     predictions, losses, references = [], [], []
-    for batch in task.batches(split):
-        stacked = stack_runs(task, [batch] * runs, device)
-        with autocast(task.settings, device):
-            outputs = forward(stacked)
-        losses.append(task.losses(outputs, stacked).double().unflatten(0, (runs, -1)).cpu())
-        predictions.append(task.predictions(outputs, stacked).unflatten(0, (runs, -1)).cpu())
-        references.append(batch)
-    model.train(was_training)
+    with evaluation_mode(model):
+        for number, batch in enumerate(task.batches(split)):
+            stacked = stack_runs(task, [batch] * streams.runs, device)
+
+            def results(stacked: Batch = stacked) -> tuple[Tensor, Tensor]:
+                with autocast(task.settings, device):
+                    outputs = forward(stacked)
+                return task.losses(outputs, stacked), task.predictions(outputs, stacked)
+
+            of_runs = streams.call("evaluation", [SPLITS.index(split), number], results)
+            by_run = [values.unflatten(0, (streams.runs, -1)).cpu() for values in of_runs]
+            losses.append(by_run[0].double())
+            predictions.append(by_run[1])
+            references.append(batch)
     predicted, reference = torch.cat(predictions, 1), task.collate(references)
-    scores = [task.metrics(predicted[run], reference)[task.metric] for run in range(runs)]
+    scores = [task.metrics(predicted[run], reference)[task.metric] for run in range(streams.runs)]
     return scores, torch.cat(losses, 1).mean(1).tolist()
 
 
+def training_batches(task: Task, seeds: Sequence[int], step: int) -> list[Batch]:
+    """Each run's training batch of this step: a function of its seed and the step, also where tasks draw."""
+    batch_by_seed = {}
+    for seed in dict.fromkeys(seeds):
+        with seeded(seed * 1_000_003 + step):
+            batch_by_seed[seed] = task.batch(seed, step)
+    return [batch_by_seed[seed] for seed in seeds]
+
+
 def forward_backward(
-    task: Task, packed: PackedModel, parameters: RunParameters, batches: Sequence[Batch]
+    task: Task, packed: PackedModel, parameters: RunParameters, batches: Sequence[Batch], step: int = 0
 ) -> tuple[Tensor, Tensor]:
     """One forward and backward of the runs, each on its own batch, in `task.accumulate` parts.
+
+    What model, method and task draw in it is a function of each run's seed and the step.
 
     Returns:
         Each run's mean loss, (runs,), and gradient, (runs, num_params); the leaves have theirs too.
@@ -115,9 +133,14 @@ def forward_backward(
         batch = stack_runs(task, batch_parts, packed.device)
         flat = parameters.stack()
         flat.retain_grad()
-        with autocast(task.settings, packed.device):
-            outputs = packed(flat, task.forward, batch)
-        losses = task.losses(outputs, batch).unflatten(0, (packed.runs, -1)).sum(1) / rows
+
+        def row_losses(flat: Tensor = flat, batch: Batch = batch) -> Tensor:
+            with autocast(task.settings, packed.device):
+                outputs = packed(flat, task.forward, batch)
+            return task.losses(outputs, batch)
+
+        losses = packed.streams.call("training", [step, part], row_losses)
+        losses = losses.unflatten(0, (packed.runs, -1)).sum(1) / rows
         losses.sum().backward()
         assert flat.grad is not None
         total_loss, total_grad = total_loss + losses.detach(), total_grad + flat.grad

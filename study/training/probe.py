@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from study.errors import first_line
 from study.planning.costs import sizes_that_fit
-from study.planning.profile import Profile
+from study.planning.profile import Profile, RunMapping
 from study.tasks import Task
+from study.training.frozen_base import train_mode
 from study.training.memory import footprint
 from study.training.packing import PackedModel, RunParameters, pack
-from study.training.passes import forward_backward
+from study.training.passes import forward_backward, training_batches
 from study.training.train import Hyperparameters, Training
 
 WARM_STEPS, TIMED_STEPS = 2, 6
@@ -46,34 +47,32 @@ def pack_sizes(runs: int) -> list[int]:
     return sorted(set(sizes))
 
 
-def why_unpackable(task: Task, model: nn.Module, config: PeftConfig, whole_model: bool = False) -> str:
+def why_unpackable(
+    task: Task, model: nn.Module, config: PeftConfig, mapping: RunMapping = RunMapping.LAYERS
+) -> str:
     """Empty if two runs trained together get the gradients they get alone; else the reason.
 
-    The runs have different seeds and are moved off their (often zero) initialisation first.
-
-    Args:
-        whole_model: how the runs are mapped, see `study.training.packing.packed_model`.
+    In training mode, each on its own batch and with its own draws. The runs are moved off their (often zero)
+    initialisation first.
     """
     seeds = [0, 1]
-    batches = [task.batch(0, 0)] * len(seeds)
-    was_training = model.training
-    model.eval()  # dropout would make any two passes differ
+    batches = training_batches(task, seeds, step=0)
     try:
-        packed, initial = pack(model, config, seeds, whole_model)
+        packed, initial = pack(model, config, seeds, mapping)
         with contextlib.closing(packed):
+            train_mode(model)
             parameters = _moved(initial)
             together = forward_backward(task, packed, parameters, batches)[1]
         for run, seed in enumerate(seeds):
             packed, _ = pack(model, config, [seed])
             with contextlib.closing(packed):
-                alone = forward_backward(task, packed, parameters.of_run(run), batches[:1])[1][0]
+                train_mode(model)
+                alone = forward_backward(task, packed, parameters.of_run(run), [batches[run]])[1][0]
             error = (alone - together[run]).norm() / alone.norm()
             if not error < (1e-3 if task.settings.precision == "float32" else 5e-2):
                 return f"gradients trained together differ from those alone by {error:.1g}"
     except Exception as error:
         return f"{type(error).__name__}: {first_line(error)}"
-    finally:
-        model.train(was_training)
     return ""
 
 
@@ -88,15 +87,19 @@ def _moved(parameters: RunParameters) -> RunParameters:
     return RunParameters([moved(v) for v in parameters.adapters], [moved(v) for v in parameters.heads])
 
 
-def mapping(task: Task, model: nn.Module, config: PeftConfig) -> tuple[bool | None, str]:
-    """How runs can train together: whether over the whole model (see `study.training.packing.packed_model`),
-    or None and the reason why not."""
-    by_layers = why_unpackable(task, model, config)
-    if not by_layers:
-        return False, ""
-    if task.settings.gradient_checkpointing:  # which computes again in backward, where no map is
-        return None, f"{by_layers}; and the whole model cannot be mapped with task.gradient_checkpointing"
-    return (None, by_layers) if why_unpackable(task, model, config, whole_model=True) else (True, "")
+def find_mapping(task: Task, model: nn.Module, config: PeftConfig) -> tuple[RunMapping | None, str]:
+    """The first way in which runs can train together, or None and the reason why there is none."""
+    reasons = []
+    for mapping in RunMapping:
+        if mapping is RunMapping.MODEL and task.settings.gradient_checkpointing:
+            # It computes again in backward, where no map is.
+            reasons.append("the whole model cannot be mapped with task.gradient_checkpointing")
+        elif not (reason := why_unpackable(task, model, config, mapping)):
+            return mapping, ""
+        else:
+            reasons.append(reason)
+    last = f"; and {reasons[-1]}" if task.settings.gradient_checkpointing else ""
+    return None, reasons[0] + last
 
 
 def _activation_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
@@ -142,15 +145,15 @@ def profile(
     measure_seconds = time.perf_counter() - start
     activation_mb = _activation_mb(task, alone.packed, alone.parameters)
     alone.close()
-    whole_model, reason = mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
-    needs = footprint(task, model, config, whole_model)
-    sizes = [1] if whole_model is None else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
+    mapping, reason = find_mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
+    needs = footprint(task, model, config, mapping)
+    sizes = [1] if mapping is None else [min(pack_size, runs)] if pack_size else pack_sizes(runs)
     sizes = sizes_that_fit(sizes, needs, memory_gb)
-    seconds = _time_steps(task, model, config, sizes, bool(whole_model))
+    seconds = _time_steps(task, model, config, sizes, mapping or RunMapping.LAYERS)
     best = min(seconds.values())
     return Profile(
         unpackable=reason,
-        whole_model=bool(whole_model),
+        mapping=mapping or RunMapping.LAYERS,
         pack_size=min(size for size, cost in seconds.items() if cost <= GOOD_ENOUGH * best),
         step_seconds=seconds,
         measure_seconds=measure_seconds,
@@ -160,14 +163,14 @@ def profile(
 
 
 def _time_steps(
-    task: Task, model: nn.Module, config: PeftConfig, sizes: Sequence[int], whole_model: bool
+    task: Task, model: nn.Module, config: PeftConfig, sizes: Sequence[int], mapping: RunMapping
 ) -> dict[int, float]:
     """Seconds per run and training step by pack size, from the smallest up to where packs no longer gain."""
     seconds: dict[int, float] = {}
     for size in sizes:
         runs = [Hyperparameters(1e-3, run // 9, task.settings) for run in range(size)]
         times: list[float] = []
-        with contextlib.closing(Training(task, model, config, runs, whole_model)) as training:
+        with contextlib.closing(Training(task, model, config, runs, mapping)) as training:
             try:
                 for _ in range(WARM_STEPS + TIMED_STEPS):
                     start = time.perf_counter()

@@ -13,14 +13,16 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from study.planning.profile import RunMapping
 from study.settings import TaskSettings
 from study.storage.checkpoints import Attempt, State
 from study.storage.rows import HistoryRow
 from study.tasks import Task
+from study.training.frozen_base import BaseBuffers, train_mode
 from study.training.geometry import Geometry, averages
 from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
 from study.training.packing import PackedModel, RunParameters, pack
-from study.training.passes import evaluate_runs, forward_backward
+from study.training.passes import evaluate_runs, forward_backward, training_batches
 from study.training.schedule import evaluation_steps, learning_rate_share
 
 
@@ -55,11 +57,11 @@ class Training:
         model: nn.Module,
         config: PeftConfig,
         runs: Sequence[Hyperparameters],
-        whole_model: bool = False,
+        mapping: RunMapping = RunMapping.LAYERS,
     ) -> None:
         self.task, self.model, self.runs = task, model, runs
-        torch.manual_seed(runs[0].seed)  # for dropout: the same wherever and whenever the pack trains
-        self.packed, self.parameters = pack(model, config, [run.seed for run in runs], whole_model)
+        self._buffers = BaseBuffers(model)
+        self.packed, self.parameters = pack(model, config, [run.seed for run in runs], mapping)
         self.geometry = Geometry(self.packed)
         for vector, run in zip(self.parameters.adapters, runs, strict=True):
             generator = torch.Generator().manual_seed(run.seed)
@@ -76,7 +78,7 @@ class Training:
         self._loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=self.packed.device)
         self._losses_summed = 0
         self._began, self._step_seconds = time.perf_counter(), 0.0
-        model.train()
+        train_mode(model)
 
     def train_step(self) -> Tensor:
         """One forward, backward and optimizer step of every run that has not diverged.
@@ -86,9 +88,9 @@ class Training:
         """
         start = time.perf_counter()
         settings, parameters = self.task.settings, self.parameters
-        by_seed = {run.seed: self.task.batch(run.seed, self.step) for run in self.runs}
-        batches = [by_seed[run.seed] for run in self.runs]
-        losses, grad = forward_backward(self.task, self.packed, parameters, batches)
+        batches = training_batches(self.task, self.packed.streams.seeds, self.step)
+        losses, grad = forward_backward(self.task, self.packed, parameters, batches, self.step)
+        self._buffers.put_back()
         _mark_diverged(self.diverged, self.step, losses, grad)
         if settings.clip is not None:
             _clip(parameters, grad, settings.clip)
@@ -160,10 +162,8 @@ class Training:
         return trained
 
     def state(self) -> State:
-        """All that a later process needs to go on bit for bit; the data's position is the step."""
-        tensors = {"loss_sum": self._loss_sum, "random": torch.get_rng_state()}
-        if self.packed.device.type == "cuda":
-            tensors["random_cuda"] = torch.cuda.get_rng_state(self.packed.device)
+        """All that a later process needs to go on bit for bit; data and random numbers follow the step."""
+        tensors = {"loss_sum": self._loss_sum}
         for name, vector in self.parameters.named():
             tensors[name] = vector.detach()
             for key, value in self.optimizer.state.get(vector, {}).items():
@@ -181,9 +181,6 @@ class Training:
     def restore(self, state: State) -> None:
         """Goes on from what `state` gave, of the same runs."""
         tensors, facts = state
-        torch.set_rng_state(tensors["random"])
-        if "random_cuda" in tensors and self.packed.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random_cuda"], self.packed.device)
         self._loss_sum.copy_(tensors["loss_sum"])
         for name, vector in self.parameters.named():
             vector.data.copy_(tensors[name])
@@ -212,7 +209,7 @@ def train(
     base_scores: dict[str, float],
     attempt: Attempt | None = None,
     save: Callable[[PackedModel, RunParameters], None] = lambda packed, parameters: None,
-    whole_model: bool = False,
+    mapping: RunMapping = RunMapping.LAYERS,
 ) -> list[TrainedRun]:
     """Trains the runs together on the frozen `model` from start to end and measures them.
 
@@ -220,13 +217,13 @@ def train(
         base_scores: primary metric of the untouched base model per split, for the records.
         attempt: where checkpoints are written and read, and what can stop the training.
         save: called with the runs at the end, as they are trained.
-        whole_model: how the runs are mapped, see `study.training.packing.packed_model`.
+        mapping: how the runs train together.
 
     Raises:
         Stopped, Superseded, CannotWrite: from `attempt`.
     """
     due = evaluation_steps(task.settings)
-    with contextlib.closing(Training(task, model, config, runs, whole_model)) as training:
+    with contextlib.closing(Training(task, model, config, runs, mapping)) as training:
         measured = Measurements(len(runs))
 
         def state() -> State:

@@ -26,13 +26,17 @@ from torch import nn
 
 from study import methods, tasks
 from study.errors import UsageError, first_line
+from study.launchers.processes import folders
 from study.planning.jobs import (
     Answer,
     CannotStore,
+    Died,
     Estimated,
     EstimateJob,
     Fetched,
     FetchJob,
+    Inspected,
+    InspectJob,
     Job,
     Probed,
     ProbeJob,
@@ -46,9 +50,20 @@ from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, records
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
+from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers, skeletons
+from study.training.core_clock import CoreClock
+from study.training.failure import failure_line
+from study.training.frozen_base import BaseSeal
+from study.training.inspection import (
+    LoadedTask,
+    fingerprints,
+    inspection,
+    is_out_of_reach,
+    why_changed,
+)
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
@@ -58,11 +73,16 @@ from study.training.train import Hyperparameters, train
 
 
 class Base(NamedTuple):
-    """What runs start from: a task, its base model on the device, and that model's scores per split."""
+    """What runs start from: a task, its base model on the device, and that model's scores per split.
+
+    Attributes:
+        seal: tells whether the model still is what it was.
+    """
 
     task: Task
     model: nn.Module
     scores: dict[str, float]
+    seal: BaseSeal
 
 
 class Worker:
@@ -74,6 +94,7 @@ class Worker:
 
     def __init__(self, device: torch.device, stop: Callable[[], bool]) -> None:
         self.device, self.stop = device, stop
+        self._task = LoadedTask()
         self._loaded: tuple[str, Base] | None = None
 
     def do(self, job: Job) -> Answer:
@@ -90,6 +111,8 @@ class Worker:
                 return self._probe(job)
             case EstimateJob():
                 return self._estimate(job)
+            case InspectJob():
+                return self._inspect(job)
             case FetchJob():
                 return self._fetch(job)
 
@@ -98,52 +121,74 @@ class Worker:
         key = digest(canonical(run.task, leave_out=PER_RUN))
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
-            task = tasks.load(run.task)
+            task, found = self._task.load(run.task)
             model = base_model(task, self.device)
+            if fingerprints(task).model != found.model:
+                raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
             scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
-            self._loaded = (key, Base(task, model, scores))
+            self._loaded = (key, Base(task, model, scores, BaseSeal(model)))
         return self._loaded[1]
 
     def _probe(self, job: ProbeJob) -> Probed | Refused:
-        run = job.run
+        run, model = job.run, None
         try:
-            task, model, _ = self._base(run)
+            task, model, _, seal = self._base(run)
             config = peft_config(run, task, model)
-            return Probed(profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb))
-        except (UsageError, ValueError, TypeError, RuntimeError, MemoryError) as error:
-            self._loaded = None
+            clock = CoreClock()
+            measured = profile(task, model, config, job.num_runs, job.pack_size, job.memory_gb)
+            seal.check()
+            return Probed(measured, clock.disturbed() if self.device.type == "cpu" else "")
+        except Exception as error:
+            self._loaded = None  # it may have been left with adapters in it
             if is_out_of_memory(error):
                 size = job.pack_size or 1
                 return Refused(f"method {run.method}: out of memory with {size} runs in a pack")
-            if isinstance(error, RuntimeError | MemoryError):
-                raise
-            return _refused(run, error)
+            return _refused(run, error, model)
 
     def _estimate(self, job: EstimateJob) -> Estimated | Refused:
-        run = job.run
+        run, model = job.run, None
         try:
-            task = tasks.load(run.task)
+            task, _ = self._task.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
             return Estimated(estimate(task, model, peft_config(run, task, model)))
-        except (UsageError, ValueError, TypeError) as error:
-            return _refused(run, error)
+        except Exception as error:
+            return _refused(run, error, model)
+
+    def _inspect(self, job: InspectJob) -> Inspected | Refused:
+        settings = job.runs[0].task
+        try:
+            task, found = self._task.load(settings)
+            return Inspected(inspection(task, found, job.runs, peft_config))
+        except UsageError as error:
+            return Refused(str(error), is_out_of_reach(error))
+        except Exception as error:
+            traceback.print_exc()
+            where = f"task {settings.name} with task.model={settings.model}"
+            return Refused(f"{where}: {type(error).__name__}: {first_line(error)}")
 
     def _fetch(self, job: FetchJob) -> Fetched | Refused:
         try:
             tasks.load(job.run.task).model()
-        except UsageError as error:
-            return Refused(str(error))
+        except Exception as error:
+            return _refused(job.run, error, None)
         return Fetched()
 
-    def _train(self, job: TrainJob) -> Trained | CannotStore:
-        """Trains a pack and writes its records.
+    def _train(self, job: TrainJob) -> Trained | CannotStore | Refused:
+        """Trains a pack and writes its records, if data, model and versions are as it was planned with.
 
         A pack that does not fit in memory is cut in two, and so are its halves; each leaves its own records.
         """
         folder, pack_id = Path(job.folder), job.pack_id
         if statuses := records.read_statuses(folder, pack_id):
             return Trained(tuple(statuses))  # another attempt finished it
+        try:
+            found = self._task.load(job.runs[0].task)[1]
+        except UsageError as error:
+            return Refused(str(error))
+        if changed := why_changed(job, found, provenance()):
+            return Refused(changed)
+        job = dataclasses.replace(job, fingerprints=found)
         try:
             attempt = Attempt(folder, pack_id, job.checkpoint_s, self.stop)
             pack_records = self._pack_records(job, attempt)
@@ -166,7 +211,7 @@ class Worker:
             raise
         except Exception as error:
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = failure_line(error, job.runs[0], self._loaded[1].model if self._loaded else None)
             out_of_memory = is_out_of_memory(error)
         self._loaded = None  # it may have been left with adapters in it
         if out_of_memory:
@@ -181,7 +226,7 @@ class Worker:
         return [RunRecord(Identity.of(run, job.sweep), outcome, circumstances) for run in job.runs]
 
     def _trained_records(self, job: TrainJob, attempt: Attempt) -> list[RunRecord]:
-        task, model, scores = self._base(job.runs[0])
+        task, model, scores, seal = self._base(job.runs[0])
         config = peft_config(job.runs[0], task, model)
         hyperparameters = [Hyperparameters(run.lr, run.seed, run.task) for run in job.runs]
 
@@ -193,7 +238,8 @@ class Worker:
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.whole_model)
+        trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.mapping)
+        seal.check()
         circumstances = self._circumstances(job, attempt)
         if self.device.type == "cuda":
             peak_mb = torch.cuda.max_memory_allocated() / 2**20
@@ -216,6 +262,8 @@ class Worker:
             attempt=attempt.number,
             halved=job.halved,
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            data_fingerprint=job.fingerprints.data,
+            model_fingerprint=job.fingerprints.model,
             **vars(job.provenance),
         )
 
@@ -249,16 +297,22 @@ def target_modules(task: Task, model: nn.Module) -> list[str]:
     return named or layers
 
 
-def _refused(run: Run, error: Exception) -> Refused:
-    where = "" if isinstance(error, UsageError) else f"method {run.method}: "
-    return Refused(where + first_line(error))
+def _refused(run: Run, error: Exception, model: nn.Module | None) -> Refused:
+    """A refusal in one line; what was not foreseen is in the log in full."""
+    if reason := folders.blame(error):
+        return Refused(reason)
+    if isinstance(error, ValueError | TypeError):  # as methods refuse what does not fit
+        return Refused(f"method {run.method}: {first_line(error)}")
+    if not isinstance(error, UsageError):
+        traceback.print_exc()
+    return Refused(failure_line(error, run, model))
 
 
-def _joined(answers: list[Trained | CannotStore]) -> Trained | CannotStore:
+def _joined(answers: list[Trained | CannotStore | Refused]) -> Trained | CannotStore | Refused:
     """One answer for the halves of a pack."""
     statuses: list[str] = []
     for answer in answers:
-        if isinstance(answer, CannotStore):
+        if not isinstance(answer, Trained):
             return answer
         statuses += answer.statuses
     return Trained(tuple(statuses))
@@ -303,9 +357,12 @@ def main() -> None:
         if isinstance(job, TrainJob):
             training.set()
         try:
-            answer = worker.do(job)
+            answer: Answer = worker.do(job)
         except (Stopped, Superseded):
             os._exit(143)
+        except Exception as error:
+            traceback.print_exc()
+            answer = Died(1, f"{job.title}: {type(error).__name__}: {first_line(error)}")
         training.clear()
         answers.write(json.dumps(answer_to_json(answer)) + "\n")
 

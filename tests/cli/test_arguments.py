@@ -12,7 +12,13 @@ KEYS = {
     "results": Key("where studies are", "FOLDER", default="results"),
 }
 ONE = Command("study.one", "Does one thing.", name="NAME", keys=KEYS)
-SWEEPING = Command("study.sweeping", "Sweeps.", name="NAME", is_override=lambda argument: "=" in argument)
+SWEEPING = Command(
+    "study.sweeping",
+    "Sweeps.",
+    name="NAME",
+    is_override=lambda argument: "=" in argument,
+    switches={"dry_run"},
+)
 NAMELESS = Command("study.nameless", "Does all.", keys=KEYS)
 
 
@@ -21,6 +27,20 @@ NAMELESS = Command("study.nameless", "Does all.", keys=KEYS)
 ])  # fmt: skip
 def test_ways_to_write_a_key(arguments: list[str]) -> None:
     assert ONE.parse(arguments) == (["a"], {"limit": "3", "results": "results"}, [])
+
+
+@pytest.mark.parametrize("arguments,overrides", [
+    (["--seeds", "3", "a"], ["seeds=3"]),
+    (["a", "--seeds=3"], ["seeds=3"]),
+    (["a", "--pack-size", "3"], ["pack_size=3"]),
+    (["--dry_run", "a"], ["dry_run=true"]),
+    (["a", "--dry-run"], ["dry_run=true"]),
+    (["a", "--dry-run", "false"], ["dry_run=false"]),
+    (["a", "--dry_run=false"], ["dry_run=false"]),
+    (["a", "--method.lora.r", "4", "--lr=1,2"], ["method.lora.r=4", "lr=1,2"]),
+])  # fmt: skip
+def test_ways_to_write_an_override(arguments: list[str], overrides: list[str]) -> None:
+    assert SWEEPING.parse(arguments) == (["a"], {}, overrides)
 
 
 def test_overrides_are_passed_on_as_they_are() -> None:
@@ -38,7 +58,10 @@ def test_overrides_are_passed_on_as_they_are() -> None:
     (ONE, ["a", "b"], "'b' is not an option; write key=value, such as limit=20"),
     (ONE, ["limit=3"], "no NAME given; see python -m study.one --help"),
     (SWEEPING, ["a", "dry_run"], "'dry_run' is not an override; write key=value, such as seeds=3"),
-    (SWEEPING, ["a", "--dry_run"], "unknown option --dry_run; see python -m study.sweeping --help"),
+    (SWEEPING, ["a", "--seeds"], "--seeds needs a value, such as --seeds=VALUE"),
+    (SWEEPING, ["a", "--multirun"], "--multirun: leave it out; lr=1e-3,1e-2 makes a grid as it is"),
+    (SWEEPING, ["-m", "a"], "-m: leave it out"),
+    (ONE, ["a", "limit=3", "--limit", "4"], "limit is given twice; give it once"),
     (NAMELESS, ["a"], "'a' is not an option"),
 ])  # fmt: skip
 def test_wrong_usage(command: Command, arguments: list[str], message: str) -> None:

@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_
     with Pool(LauncherSettings(device="cpu"), Capacity(1, 1), tmp_path) as pool:
         answers = list(pool.do([job]))
     assert [type(answer) for _, answer in answers] == [Died]
-    assert len(list(tmp_path.glob("worker-0.log"))) == 1
+    assert len(list(tmp_path.glob("logs/worker-0.log"))) == 1
 
 
 def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(

@@ -64,7 +64,10 @@ STUDIES = {
 }
 """Arguments of study.sweep for the studies that are trained: by layers and whole, with heads, in parts."""
 
-NOT_OF_THE_RESULT = {*CIRCUMSTANCES, "versions", "git_sha", "git_dirty", "record_version", "device"}
+NOT_OF_THE_RESULT = {
+    *CIRCUMSTANCES, "versions", "git_sha", "git_dirty", "record_version", "device", "data_fingerprint",
+    "model_fingerprint",
+}  # fmt: skip
 
 
 def plans() -> dict[str, dict[str, Any]]:

@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 from golden import sweeps
 
+from study import tasks
 from study.coordination.plan_file import read_plan
+from study.planning.origin import Origin
 from study.storage import records, schema
 from study.storage.tables import tables as tables_of
+from study.tasks.loading.fingerprint import data_fingerprint, model_fingerprint
 
 FOLDER = Path(__file__).parent
 PLANS = json.loads(sweeps.PLANS.read_text())
+
+OF_VERSION_4 = "examples:3545d8c35637da2e", "sha256:07a1f2d2e2b29eac"
+"""Fingerprints of the data and the model in `old/v4`."""
 
 CLOSE = 1e-3
 """Relative difference that is borne on a machine whose arithmetic gives other bits."""
@@ -74,15 +80,15 @@ def test_a_small_study_ends_with_the_tables_that_it_always_did(study: str, tmp_p
                     assert math.isclose(value, before, rel_tol=CLOSE, abs_tol=CLOSE), where
 
 
-def test_the_columns_are_those_of_record_version_3() -> None:
+def test_the_columns_are_those_of_record_version_4() -> None:
     frozen = json.loads((FOLDER / "columns.json").read_text())
     for name, columns in frozen.items():
         assert list(schema.TABLES[name])[: len(columns)] == columns, "add columns at the end, never rename"
 
 
-@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
 def test_records_and_plans_of_older_versions_are_read(version: str) -> None:
-    """`old/` holds one study as versions 1 to 3 of the record format wrote it."""
+    """`old/` holds one study as versions 1 to 4 of the record format wrote it."""
     folder = FOLDER / "old" / version
     frozen = json.loads((FOLDER / "sentences.json").read_text())["tables"]
     assert records.statuses(folder) == dict(
@@ -99,3 +105,12 @@ def test_records_and_plans_of_older_versions_are_read(version: str) -> None:
     assert [len(pack.run_ids) for pack in plan.packs] == [2, 2]
     assert {pack.title == "?" for pack in plan.packs} == {version == "v1"}
     assert plan.profiles.keys() == {run.variant for run in sweeps.plan_runs(plan.settings)}
+    origins = {Origin.of_row(record["row"]) for record in records.read_all(folder)}
+    known = {(origin.fingerprints.data, origin.fingerprints.model) for origin in origins}
+    assert known == {OF_VERSION_4 if version == "v4" else ("", "")}
+    assert set(plan.origins) == (origins if version == "v4" else set())
+
+
+def test_the_data_and_the_model_that_ship_are_what_they_were() -> None:
+    task = tasks.load(sweeps.config.load("lr_grid", ["task=glue"]).task)
+    assert (data_fingerprint(task), model_fingerprint(task)) == OF_VERSION_4

@@ -39,7 +39,7 @@ from study.planning.jobs import (
     TrainJob,
     job_key,
 )
-from study.planning.profile import Profile
+from study.planning.profile import Profile, RunMapping
 from study.planning.runs import plan_runs
 from study.settings import LauncherSettings
 from study.storage.files import to_json, write_atomically
@@ -276,7 +276,7 @@ def test_answers_of_tasks_that_were_submitted_by_an_older_version(tmp_path: Path
     assert trained == Trained(("ok", "failed")) and refused == Refused("why")
     assert full == CannotStore("disk full")
     assert isinstance(probed, Probed) and probed.profile == Profile.from_json(profile)
-    assert probed.profile.whole_model and probed.profile.step_seconds == {3: 1.0}
+    assert probed.profile.mapping is RunMapping.MODEL and probed.profile.step_seconds == {3: 1.0}
     assert answers.answer(ArrayTask("b", 4)) is None
     write_answer(tmp_path / "new.json", Died(1, "x"))
     assert read_answer(tmp_path / "new.json") == Died(1, "x")

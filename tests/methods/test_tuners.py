@@ -7,6 +7,7 @@ What `docs/tuners.md` says is `page()` of this file, and every line of it is tri
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,12 @@ from torch import nn
 from study import methods, tasks
 from study.config.compose import load
 from study.errors import UsageError
-from study.tasks import Task
-from study.training.probe import why_unpackable
+from study.planning.profile import RunMapping
+from study.tasks import Batch, Task
+from study.training.packing.packed_model import adapted_layers_noted
+from study.training.packing.slots import find_owners
+from study.training.probe import find_mapping, why_unpackable
+from study.training.randomness import RunStreams
 from study.training.schedule import learning_rate_share
 from study.training.train import Hyperparameters, Training
 
@@ -31,14 +36,13 @@ pytestmark = pytest.mark.slow  # all together
 PAGE = ROOT / "docs" / "tuners.md"
 STEPS = 3
 RUNS = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1)]
-PACKS, ALONE, NOT = "in packs", "one by one", "no"
+PACKS, LOOPS, NOT = "in packs", "in packs, in loops", "no"
 
 SYMPTOMS = {
     "autograd.Function": "setup_context",
     "in place": "index_put_",
     "sparse": "Sparse",
     "if": "data-dependent control flow",
-    "Draws": "gradients trained together differ from those alone",
 }
 """A word of the reason that the page gives -> what the probe says."""
 
@@ -84,14 +88,14 @@ TUNERS = [
     Tuner("adaption_prompt", NOT, "it adds prompt tokens to the attention of Llama-like models"),
     Tuner("beft", PACKS, "Trains what is added to the output: weight distances are 0"),
     Tuner("boft", PACKS),
-    Tuner("c3a", ALONE, FUNCTION, {"block_size": 64}),
+    Tuner("c3a", LOOPS, FUNCTION, {"block_size": 64}),
     Tuner("cartridge", NOT, PROMPT),
     Tuner("cpt", NOT, PROMPT),
     # Made to compute in float64 throughout, its losses agree to 1e-11.
     Tuner("deft", PACKS, "First gradients nearly cancel; Adam amplifies their rounding", tolerance=5e-3),
     Tuner("delora", PACKS),
-    Tuner("fourierft", ALONE, IN_PLACE),
-    Tuner("frod", ALONE, SPARSE),
+    Tuner("fourierft", LOOPS, IN_PLACE),
+    Tuner("frod", LOOPS, SPARSE),
     Tuner("glora", PACKS),
     Tuner("gralora", PACKS),
     Tuner("hira", PACKS),
@@ -99,11 +103,11 @@ TUNERS = [
     Tuner("ia3", PACKS, "Scales outputs; inputs of the layers in `method.ia3.feedforward_modules=[fc2]`"),
     Tuner("lily", PACKS, "Not linear in its input: distances are those of its image of the identity"),
     Tuner("ln_tuning", PACKS, "Trains whatever it is pointed at in full: here whole linear layers"),
-    Tuner("loha", ALONE, RANDOM_IF + "; and an `autograd.Function` without `setup_context`"),
-    Tuner("lokr", ALONE, RANDOM_IF),
+    Tuner("loha", LOOPS, RANDOM_IF + "; and an `autograd.Function` without `setup_context`"),
+    Tuner("lokr", LOOPS, RANDOM_IF),
     Tuner("miss", PACKS),
     Tuner("multitask_prompt_tuning", NOT, PROMPT),
-    Tuner("peft:oft", ALONE, IN_PLACE),
+    Tuner("peft:oft", LOOPS, IN_PLACE),
     Tuner("osf", PACKS, "Its hooks on gradients are applied to each run's"),
     Tuner("p_tuning", NOT, PROMPT),
     Tuner("peanut", PACKS),
@@ -111,18 +115,18 @@ TUNERS = [
     Tuner("prefix_tuning", NOT, PROMPT),
     Tuner("prompt_tuning", NOT, PROMPT),
     Tuner("psoft", PACKS),
-    Tuner("pvera", ALONE, "Draws at random in every training pass: other numbers together than alone"),
-    Tuner("randlora", ALONE, FUNCTION),
+    Tuner("pvera", PACKS, "Draws at random in every training pass"),
+    Tuner("randlora", LOOPS, FUNCTION),
     Tuner("road", PACKS),
     Tuner("shadow", NOT, "it runs a second network beside the blocks of a decoder"),
-    Tuner("shira", ALONE, SPARSE),
+    Tuner("shira", LOOPS, SPARSE),
     Tuner("supertuning", PACKS),
     Tuner("tinylora", PACKS),
     Tuner("trainable_tokens", NOT, "it trains rows of an embedding, not linear layers"),
     Tuner("unilora", PACKS, "One vector, shared by all layers, is trained"),
-    Tuner("vblora", ALONE, "`if` its logits are infinite, in every training pass", {"vector_length": 64}),
+    Tuner("vblora", LOOPS, "`if` its logits are infinite, in every training pass", {"vector_length": 64}),
     Tuner("vera", PACKS),
-    Tuner("waveft", ALONE, IN_PLACE),
+    Tuner("waveft", LOOPS, IN_PLACE),
     Tuner("xlora", NOT, "it mixes LoRA adapters that were trained before"),
 ]
 
@@ -130,7 +134,7 @@ VARIANTS = [
     Tuner("lora", PACKS, "DoRA", {"use_dora": True}),
     Tuner("lora", PACKS, "rsLoRA", {"use_rslora": True}),
     Tuner("lora", NOT, "QALoRA: it acts on GPTQ-quantised layers", {"use_qalora": True}),
-    Tuner("lora", ALONE, "VeLoRA: `if` a norm is zero", {"velora_config": {}}),
+    Tuner("lora", LOOPS, "VeLoRA: `if` a norm is zero", {"velora_config": {}}),
     Tuner("lora", PACKS, "PiSSA: the base layer keeps the rest", {"init_lora_weights": "pissa"}),
     Tuner("lora", PACKS, "Each seed has a rest of its own", {"init_lora_weights": "pissa_niter_4"}),
     Tuner("lora", PACKS, "OLoRA: the base layer keeps the rest", {"init_lora_weights": "olora"}),
@@ -144,7 +148,7 @@ VARIANTS = [
     Tuner("lora", PACKS, "", {"lora_bias": True}),
     Tuner("lora", PACKS, "The layers' own biases train too", {"bias": "lora_only"}),
     Tuner("lora", NOT, "trains tensors outside the modules that it adapts", {"bias": "all"}),
-    Tuner("lora", ALONE, "Draws in every training pass, as any dropout does", {"lora_dropout": 0.1}),
+    Tuner("lora", PACKS, "Draws in every training pass, as any dropout does", {"lora_dropout": 0.1}),
     Tuner("lora", NOT, "KaSA: it needs a loss of its own", {"kasa_config": {}}),
     Tuner("lora", NOT, "MonteCLoRA: it needs a loss of its own", {"monteclora_config": {}}),
     Tuner("lora", NOT, "it mixes LoRA adapters that were trained before", {"arrow_config": {}}),
@@ -163,10 +167,11 @@ Every tuner of `peft` 0.21.2, tried on the miniature task (a ViT of width 64, ad
 `tests/methods/test_tuners.py` tries every line again, and writes this page. A name is what stands behind
 `method=`.
 
-*In packs*: many runs at once. *One by one*: the probe finds that runs cannot train together, for the reason
-given, and each trains alone; there is nothing to set. Both give the losses of an ordinary loop over
-`get_peft_model`. *No*: the sweep says so in one line before anything is trained. An option is in the table
-where the default does not fit these layers, whose widths are 64 and 256.
+*In packs*: many runs at once. *In packs, in loops*: too, over one forward of the base model, but the adapted
+layers are computed for one run after the other, for the reason given; the probe finds out, and there is
+nothing to set. Both give the losses of an ordinary loop over `get_peft_model`. *No*: the sweep says so in one
+line before anything is trained. An option is in the table where the default does not fit these layers, whose
+widths are 64 and 256.
 
 | method | options here | trains | |
 |---|---|---|---|
@@ -215,7 +220,12 @@ def plain_losses(tuner: Tuner, task: Task, base: nn.Module, run: Hyperparameters
     """The same run by an ordinary loop that knows nothing of packs; and how many numbers it trains."""
     torch.manual_seed(run.seed)
     model = get_peft_model(copy.deepcopy(base), config_of(tuner, task))
-    torch.manual_seed(run.seed)  # for what is drawn in training
+    owners, streams = list(find_owners(model).values()), RunStreams([run.seed], torch.device("cpu"))
+
+    def losses_of(batch: Batch) -> torch.Tensor:
+        with adapted_layers_noted(owners):
+            return task.losses(task.forward(model.base_model.model, batch), batch)
+
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, weight_decay=run.settings.weight_decay)
     model.train()
@@ -224,7 +234,7 @@ def plain_losses(tuner: Tuner, task: Task, base: nn.Module, run: Hyperparameters
         share = learning_rate_share(step, task.settings.steps, task.settings.warmup_steps)
         optimizer.param_groups[0]["lr"] = run.lr * share
         batch = task.batch(run.seed, step)
-        loss = task.losses(task.forward(model.base_model.model, batch), batch).mean()
+        loss = streams.call("training", [step, 0], functools.partial(losses_of, batch)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -233,10 +243,10 @@ def plain_losses(tuner: Tuner, task: Task, base: nn.Module, run: Hyperparameters
 
 
 def harness_losses(
-    tuner: Tuner, task: Task, model: nn.Module, runs: list[Hyperparameters]
+    tuner: Tuner, task: Task, model: nn.Module, runs: list[Hyperparameters], mapping: RunMapping
 ) -> tuple[torch.Tensor, int]:
     """(steps, runs), and how many numbers a run trains; distances are measured too, and must be finite."""
-    training = Training(task, model, config_of(tuner, task), runs)
+    training = Training(task, model, config_of(tuner, task), runs, mapping)
     losses = [training.train_step().double() for _ in range(STEPS)]
     for row in training.geometry.measure(training.flat()):
         assert all(math.isfinite(layer.weight_distance) for layer in row)
@@ -252,15 +262,16 @@ def check(tuner: Tuner, task: Task, base: nn.Module) -> None:
             Training(task, model, config_of(tuner, task), RUNS[:1]).train_step()
         assert tuner.reason.split(": ")[-1] in str(error.value) and "\n" not in str(error.value)
         return
-    unpackable = why_unpackable(task, model, config_of(tuner, task))
+    by_layers = why_unpackable(task, model, config_of(tuner, task))
+    mapping = RunMapping.LAYERS
     if tuner.trains == PACKS:
-        assert unpackable == ""
-        runs = RUNS
+        assert by_layers == ""
     else:
-        assert any(symptom in unpackable and word in tuner.reason for word, symptom in SYMPTOMS.items())
-        runs = RUNS[:1]
-    losses, trained = harness_losses(tuner, task, model, runs)
-    for index, run in enumerate(runs):
+        assert any(symptom in by_layers and word in tuner.reason for word, symptom in SYMPTOMS.items())
+        mapping = RunMapping.LOOPS
+        assert find_mapping(task, model, config_of(tuner, task)) == (mapping, "")
+    losses, trained = harness_losses(tuner, task, model, RUNS, mapping)
+    for index, run in enumerate(RUNS):
         expected, numbers = plain_losses(tuner, task, base, run)
         got = losses[:, index]
         assert torch.isfinite(got).all() and trained == numbers

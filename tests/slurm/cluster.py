@@ -68,11 +68,17 @@ def free_ports(count: int) -> list[int]:
 class Cluster:
     """A cluster with `partitions`: name -> (numbers of its nodes, further settings).
 
+    Args:
+        more: further lines of slurm.conf.
+
     Attributes:
         environment: what a command needs to talk to this cluster.
     """
 
-    def __init__(self, folder: Path, partitions: dict[str, tuple[list[int], str]], accounting: bool) -> None:
+    def __init__(
+        self, folder: Path, partitions: dict[str, tuple[list[int], str]], accounting: bool, more: str = ""
+    ) -> None:
+        self.more = more
         self.folder, self.partitions, self.accounting = folder, partitions, accounting
         self.nodes = sorted({node for nodes, _ in partitions.values() for node in nodes})
         self.conf = folder / "slurm.conf"
@@ -119,6 +125,7 @@ class Cluster:
                 f"NodeName=gpu{node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 "
                 "RealMemory=2000 Gres=gpu:1 State=UNKNOWN"
             )
+        lines.append(self.more)
         for name, (nodes, more) in self.partitions.items():
             names = ",".join(f"gpu{node}" for node in nodes)
             lines.append(f"PartitionName={name} Nodes={names} MaxTime=INFINITE State=UP {more}")
@@ -164,6 +171,11 @@ class Cluster:
 
     def start_node(self, node: int) -> None:
         self._daemon(f"slurmd-{node}", "slurmd", "-D", "-N", f"gpu{node}")
+
+    def until_usable(self, account: str) -> None:
+        """Until the controller knows the account, of which the database tells it."""
+        known = ("sbatch", "-A", account, "--test-only", "--wrap", "true")
+        self._until(lambda: self.ask(*known).returncode == 0, f"account {account}", 60)
 
     def kill(self, name: str) -> None:
         """kill -9 of one daemon; what it started goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -51,8 +52,9 @@ class Sweep:
         self.folder.mkdir(parents=True)
         self.study = self.folder / "results" / "study"
         self.steps = self.folder / "steps"
+        path = os.pathsep.join([str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = self.cluster.environment | {
-            "PYTHONPATH": str(FAULTS), "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
+            "PYTHONPATH": path, "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         self.output = self.folder / "output"
@@ -63,9 +65,16 @@ class Sweep:
         self.began = time.monotonic()
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "study.sweep", *arguments],
+                self.command(arguments),
                 cwd=self.folder, env=self.environment, stdout=output, stderr=output,
             )  # fmt: skip
+
+    def command(self, arguments: list[str]) -> list[str]:
+        return [sys.executable, "-m", "study.sweep", *arguments]
+
+    def batches(self) -> list[str]:
+        """The names in Slurm of what was submitted."""
+        return [batch_name(path.parent.name) for path in self.study.glob("slurm/*/batch.json")]
 
     def text(self) -> str:
         return self.output.read_text(errors="replace")
@@ -95,7 +104,7 @@ class Sweep:
     def training_task(self) -> str:
         """Waits until a pack has a checkpoint and is not nearly done; gives its task's id."""
         self.until(lambda: list(self.study.glob("checkpoints/*/*.checkpoint")), "a checkpoint")
-        names = ",".join(batch_name(path.parent.name) for path in self.study.glob("slurm/*/batch.json"))
+        names = ",".join(self.batches())
         running = self.cluster.ask("squeue", "-h", "-r", "-n", names, "-t", "R", "-o", "%i")
         return running.stdout.split()[0]
 

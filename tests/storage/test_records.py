@@ -157,3 +157,18 @@ def test_parquet_types_do_not_depend_on_what_a_study_lacks(tmp_path: Path) -> No
     assert stored["method.ether.blocks"].tolist() == [4, pd.NA, pd.NA]
     assert stored["method.lora.init_lora_weights"].tolist()[1:] == ["True", "pissa"]
     assert stored["task.clip"].isna().all()
+
+
+def test_a_value_that_is_not_of_its_settings_type_is_kept_as_it_is() -> None:
+    """A version may have known a setting as another type: nothing is cut to fit the type of today."""
+    rows = [
+        {"run_id": "a", "task.steps": 2.5, "task.clip": 1, "task.gradient_checkpointing": "never",
+         "task.seed": 3},
+        {"run_id": "b", "task.steps": 3, "task.clip": 0.5, "task.gradient_checkpointing": True},
+        {"run_id": "c"},
+    ]  # fmt: skip
+    runs = tables.tables({"row": row, "history": [], "layers": []} for row in rows)["runs"]
+    assert runs["task.steps"].tolist()[:2] == [2.5, 3.0] and math.isnan(runs["task.steps"][2])
+    assert runs["task.clip"].tolist()[:2] == [1.0, 0.5]
+    assert runs["task.gradient_checkpointing"].tolist()[:2] == ["never", "True"]
+    assert str(runs["task.seed"].dtype) == "Int64"

@@ -31,9 +31,9 @@ def digest(rows: Dataset) -> str:
 def load_pictures(monkeypatch: pytest.MonkeyPatch, **parts: Dataset) -> dict[str, Dataset]:
     monkeypatch.setattr("datasets.load_dataset", lambda source: DatasetDict(parts))
     monkeypatch.setattr(images.AutoImageProcessor, "from_pretrained", lambda model: None)
-    splits, names = images.load_images("somewhere", "a model")
-    assert names == ["a", "b", "c"]
-    return splits
+    read = images.load_images("somewhere", "a model")
+    assert read.classes == ["a", "b", "c"]
+    return read.splits
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from study.errors import UsageError
 from study.settings import TaskSettings
 from study.tasks import SPLITS
 from study.tasks.miniature.digits import SHIFTED, digits
+from study.tasks.vtab import Vtab
 from study.training.passes import evaluate
 
 
@@ -89,3 +90,93 @@ def test_checkpoints_that_are_not_whole_are_refused(pictures: tuple[Path, Path],
         tasks.load(settings).model()
     with pytest.raises(UsageError, match="task.data=./nothing"):
         tasks.load(TaskSettings(name="vtab", model=str(model), data="./nothing", steps=1, batch_size=2))
+
+
+def own(pictures: tuple[Path, Path], *overrides: str) -> Vtab:
+    data, model = pictures
+    task = tasks.load(config.load("lr_grid", [f"task.model={model}", f"task.data={data}", *overrides]).task)
+    assert isinstance(task, Vtab)
+    return task
+
+
+def test_own_pictures_need_no_scale(pictures: tuple[Path, Path]) -> None:
+    task = own(pictures)
+    assert task.model().classifier.out_features == 2
+    summary = task.data_summary()
+    assert summary.rows == {"train": 21, "valid": 3, "test": 8} and summary.kind == "classification"
+    assert summary.classes == {"dark": 11, "light": 10} or summary.classes == {"dark": 10, "light": 11}
+    assert summary.columns == ("image: image", "label: label")
+    assert summary.notes == ("validation: 3 rows held out of training",)
+
+
+def test_own_pictures_are_refused_where_they_would_not_fit(
+    pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, model = pictures
+    for overrides, message in (
+        (
+            ["task.model=shipped"],
+            "it knows grey digits of 8x8 pixels, not task.data=.*; give task.model=PATH",
+        ),
+        (["task.label_column=label"], "task.label_column=label reaches nothing: folders are the classes"),
+        (["task.kind=regression"], "task.kind=regression reaches nothing: task vtab"),
+        ([f"task.data={model / 'config.json'}"], "a file; pictures are read from a folder"),
+        (["task.data=./photo"], "task.data=./photo: no such folder"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            own(pictures, *overrides)
+    for file in model.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match="its image processor makes 3x32x32, the model takes 3x16x16"):
+        own(pictures, f"task.model={tmp_path}")
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(UsageError, match="need a model with its image processor") as raised:
+        own(pictures, f"task.model={tmp_path}")
+    assert "\n" not in str(raised.value)
+
+
+def test_the_head_of_another_data_set_is_said_to_need_training(pictures: tuple[Path, Path]) -> None:
+    with pytest.raises(
+        UsageError, match="of another shape, such as classifier.*task.head_lr=1e-3 trains a new"
+    ):
+        own(pictures, "task.head_lr=null").model()
+
+
+def test_sixteen_bits_are_seen_as_eight(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    for bits, scale in ((np.uint8, 1), (np.uint16, 257)):
+        for label, shade in (("dark", 40), ("light", 200)):
+            folder = tmp_path / bits.__name__ / "train" / label
+            folder.mkdir(parents=True)
+            for i in range(12):
+                values = np.full((20, 20), (shade + i) * scale, dtype=bits)
+                Image.fromarray(values).save(folder / f"{i}.png")
+    read = [
+        own(pictures, f"task.data={tmp_path / bits}").examples("train", torch.arange(18))["pixel_values"]
+        for bits in ("uint8", "uint16")
+    ]
+    assert torch.equal(*read) and read[0].std() > 0.3
+
+
+def test_a_label_column_of_several(pictures: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import ClassLabel, Dataset, Features, Image
+
+    features = Features(
+        {"img": Image(), "fine": ClassLabel(names=list("abcd")), "coarse": ClassLabel(names=["x", "y"])}
+    )
+    path = str(next((pictures[0] / "train" / "dark").iterdir()))
+    rows = Dataset.from_dict(
+        {"img": [path] * 40, "fine": [i % 4 for i in range(40)], "coarse": [i % 2 for i in range(40)]},
+        features=features,
+    )
+    monkeypatch.setattr("datasets.load_dataset", lambda source: {"train": rows})
+    task = own(pictures, "task.data=some/photos")
+    assert task.classes == list("abcd")
+    assert "label fine of fine, coarse; task.label_column=coarse" in task.data_summary().notes
+    task = own(pictures, "task.data=some/photos", "task.label_column=coarse")
+    assert task.classes == ["x", "y"] and task.examples("test", torch.arange(2))["pixel_values"].shape[0] == 2
+    with pytest.raises(UsageError, match="task.label_column=corse: no such column; nearest: coarse"):
+        own(pictures, "task.data=some/photos", "task.label_column=corse")

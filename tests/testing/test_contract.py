@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from study import methods
@@ -147,6 +148,26 @@ SECRET = {
 KEPT_ASIDE = {"add_adapter": add_and_keep_aside, "pre": lambda self, x, p: x * self.kept[0].flatten()}
 
 
+def pre_detached_in_training(self: Any, x: Tensor, p: Parameters) -> Tensor:
+    f = factors(p, x)
+    return x * ((f + f.detach()) / 2 if self.training else f)
+
+
+def pre_centred_in_training(self: Any, x: Tensor, p: Parameters) -> Tensor:
+    return (x - x.mean(0) if self.training else x) * factors(p, x)
+
+
+def forward_that_counts_in_training(self: Any, x: Tensor) -> Tensor:
+    if self.training:
+        self.calls += 1
+    return self.transformed(x, self.active_adapters) + self.base_layer.bias
+
+
+def add_with_a_counter(self: Any, name: str, config: Any, where: str) -> None:
+    ADD(self, name, config, where)
+    self.register_buffer("calls", torch.zeros(()))
+
+
 def pre(does: Callable[[Any, Tensor, Parameters], Tensor]) -> dict[str, Any]:
     return {"pre": does}
 
@@ -181,6 +202,14 @@ BREAKS: list[tuple[str, dict[str, Any], str]] = [
         "frozen",
         pre(pre_that_writes_the_weight),
         "forward changes the base model's first.weight.*: work out of",
+    ),
+    ("gradients", pre(pre_detached_in_training), "has a wrong gradient in training mode .*: let autograd"),
+    ("rows", pre_of(lambda f, x: (x - x.mean(0)) * f), "in evaluation mode a row's .*: no statistics"),
+    ("rows", pre(pre_centred_in_training), "in training mode a row's .*: no statistics of the batch"),
+    (
+        "frozen",
+        {"add_adapter": add_with_a_counter, "forward": forward_that_counts_in_training},
+        "moves the buffers .*calls.*: keep no statistics",
     ),
     ("frozen", pre_of(lambda f, x: x.mul_(f)), r"forward changes its input in place: write x \* a"),
     ("merge", {"merged_weight": merged_without_post}, "merge_adapter gives other .*: merged_weight must be"),
@@ -237,6 +266,15 @@ def test_what_does_not_apply_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert contract.CHECKS["packing"]("factors", {}).startswith("trains one by one: ")
     monkeypatch.setattr(FactorsLayer, "pre", lambda s, x, p: torch.tanh(x * factors(p, x)))
     assert contract.CHECKS["dense"]("factors", {}).startswith("not linear in its input")
+
+
+def test_a_method_that_draws_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the contract: its draws are its run's own."""
+    drops = pre(lambda self, x, p: F.dropout(x * factors(p, x), 0.2, self.training))
+    monkeypatch.setattr(FactorsLayer, "pre", drops["pre"])
+    results = {r.check: r for r in contract.run("factors", {})}
+    assert [r for r in results.values() if not r.ok] == []
+    assert results["rows"].message == "draws at random in training" and results["packing"].message == ""
 
 
 def test_other_errors_count_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:

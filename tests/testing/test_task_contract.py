@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,26 @@ COUNTER = itertools.count()
 DRAWN = torch.Generator().manual_seed(9)
 
 
+def loss_with_a_generator_of_its_own(self: Any, outputs: torch.Tensor, batch: Any) -> torch.Tensor:
+    noise = torch.from_numpy(np.random.default_rng(0).random(len(outputs)))
+    return F.cross_entropy(outputs, batch["labels"], reduction="none") + noise
+
+
+def forward_centred_in_training(self: Any, model: nn.Module, batch: Any) -> torch.Tensor:
+    outputs = model(batch["points"])
+    return outputs - outputs.mean(0) if model.training else outputs
+
+
+class Counting(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 8), nn.Linear(8, 2))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        return super().forward(x)
+
+
 SAME = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
 
 BROKEN: list[tuple[str, str, Callable[..., Any], str]] = [
@@ -111,6 +132,10 @@ BROKEN: list[tuple[str, str, Callable[..., Any], str]] = [
      "a row's loss depends on the rows beside it"),
     ("outputs", "predictions", lambda self, outputs, batch: (outputs - outputs.mean(0)).sum(-1),
      "a row's prediction depends on the rows beside it"),
+    ("training", "losses", loss_with_a_generator_of_its_own,
+     "in training two runs together get other losses"),
+    ("training", "forward", forward_centred_in_training, "in training a row's loss depends on the rows"),
+    ("training", "model", lambda self: Counting().requires_grad_(False), "changes ['calls']"),
     ("model", "model", lambda self: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), "4 parameters train"),
     ("model", "model", lambda self: nn.Sequential(nn.Linear(4, 2)).requires_grad_(False),
      "head_modules ['1'] are not in the model"),

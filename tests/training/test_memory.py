@@ -17,6 +17,7 @@ from torch import nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from study import methods
+from study.planning.profile import RunMapping
 from study.tasks import Task
 from study.training.memory import Peak, footprint, peak_mb
 from study.training.packing import pack
@@ -66,9 +67,9 @@ def peak_of(task: Task, model: nn.Module, runs: int) -> float:
 def test_shapes_alone_tell_what_tensors_need(name: str, method: str, precision: str) -> None:
     task = Words(name)
     task.settings.precision = precision
-    whole_model = name == "deberta-v2"
-    real = footprint(task, base_model(task, torch.device("cpu")), config_of(method, task), whole_model)
-    shapes = footprint(task, base_model(task, torch.device("meta")), config_of(method, task), whole_model)
+    mapping = RunMapping.MODEL if name == "deberta-v2" else RunMapping.LAYERS
+    real = footprint(task, base_model(task, torch.device("cpu")), config_of(method, task), mapping)
+    shapes = footprint(task, base_model(task, torch.device("meta")), config_of(method, task), mapping)
     assert shapes.weights_mb == real.weights_mb > 0
     # On the meta device attention may be computed by another kernel, and nothing is cast.
     assert 0.9 < shapes.run_mb / real.run_mb < 1.2

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from study import methods
 from study.errors import UsageError
+from study.planning.profile import RunMapping
 from study.training.packing import pack
 from study.training.passes import base_model, forward_backward
-from study.training.probe import mapping, profile
+from study.training.probe import find_mapping, profile
 from study.training.train import Hyperparameters, train
 
 
@@ -24,12 +25,12 @@ def test_a_method_on_a_model(name: str, method: str) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     config = methods.config(method, {}, task.settings.target_modules)
     # DeBERTa feeds its query_proj relative positions without the batch axis.
-    assert mapping(task, model, config) == (name == "deberta-v2", "")
+    assert find_mapping(task, model, config) == (mapping_of(name), "")
     costs = profile(task, model, config, 2, None)
-    assert costs.whole_model == (name == "deberta-v2") and not costs.unpackable
+    assert costs.mapping == mapping_of(name) and not costs.unpackable
     assert costs.footprint.parameters > 0 and costs.activation_mb > 0
     runs = [Hyperparameters(1e-2, seed) for seed in range(2)]
-    packed = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, whole_model=costs.whole_model)
+    packed = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, mapping=costs.mapping)
     for trained in packed:
         assert trained.outcome.status in ("ok", "diverged") and trained.outcome.weight_distance > 0
         assert len(trained.layers) >= 2
@@ -41,10 +42,14 @@ def test_a_method_on_a_model(name: str, method: str) -> None:
             assert getattr(together.outcome, figure) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def one_step(task: Words, model: nn.Module, runs: int, whole_model: bool) -> Tensor:
+def mapping_of(name: str) -> RunMapping:
+    return RunMapping.MODEL if name == "deberta-v2" else RunMapping.LAYERS
+
+
+def one_step(task: Words, model: nn.Module, runs: int, mapping: RunMapping) -> Tensor:
     """Gradients of a pack, (runs, num_params), after moving off the initialisation."""
     config = methods.config("lora", {}, task.settings.target_modules)
-    packed, parameters = pack(model, config, list(range(runs)), whole_model)
+    packed, parameters = pack(model, config, list(range(runs)), mapping)
     for index, vector in enumerate(parameters.adapters):
         vector.data += 0.05 * torch.randn(vector.shape, generator=torch.Generator().manual_seed(index))
     model.train()
@@ -58,21 +63,19 @@ def one_step(task: Words, model: nn.Module, runs: int, whole_model: bool) -> Ten
 @pytest.mark.parametrize("name", MODELS)
 def test_accumulation_and_checkpointing_change_nothing_but_memory(name: str, runs: int) -> None:
     task = Words(name, **NO_DROPOUT)
-    whole_model = name == "deberta-v2"
-    plain = one_step(task, base_model(task, torch.device("cpu")), runs, whole_model)
+    mapping = mapping_of(name)
+    plain = one_step(task, base_model(task, torch.device("cpu")), runs, mapping)
     task.settings.accumulate = 3  # of a batch of 4: parts of 2, 1 and 1
-    torch.testing.assert_close(
-        one_step(task, base_model(task, torch.device("cpu")), runs, whole_model), plain
-    )
+    torch.testing.assert_close(one_step(task, base_model(task, torch.device("cpu")), runs, mapping), plain)
     task.settings.gradient_checkpointing = True
-    if whole_model and runs > 1:
+    if mapping is RunMapping.MODEL and runs > 1:
         config = methods.config("lora", {}, task.settings.target_modules)
-        way, reason = mapping(task, task.model(), config)
+        way, reason = find_mapping(task, task.model(), config)
         assert way is None and "task.gradient_checkpointing" in reason
         return
     model = base_model(task, torch.device("cpu"))
     assert model.is_activation_checkpointing
-    torch.testing.assert_close(one_step(task, model, runs, whole_model), plain)
+    torch.testing.assert_close(one_step(task, model, runs, mapping), plain)
 
 
 def test_bfloat16_leaves_the_rotary_frequencies_alone() -> None:

@@ -15,6 +15,7 @@ from support.texts.random_words import NO_DROPOUT, Words
 from torch import Tensor, nn
 
 from study import methods
+from study.planning.profile import RunMapping
 from study.tasks import Batch
 from study.training.geometry import Geometry
 from study.training.packing import PackedModel, RunParameters, pack
@@ -40,11 +41,14 @@ def batch_of(task: Words, packed: PackedModel) -> Batch:
     return stack_runs(task, [task.batch(seed, 0) for seed in SEEDS], packed.device)
 
 
-@pytest.fixture(params=[("bert", False), ("deberta-v2", True), ("llama", False)], ids=lambda p: p[0])
+@pytest.fixture(
+    params=[("bert", RunMapping.LAYERS), ("deberta-v2", RunMapping.MODEL), ("llama", RunMapping.LAYERS)],
+    ids=lambda p: p[0],
+)
 def words(request: pytest.FixtureRequest) -> Iterator[tuple[Words, nn.Module, bool]]:
-    name, whole_model = request.param
+    name, mapping = request.param
     task = Words(name, **NO_DROPOUT)
-    yield task, task.model().eval(), whole_model
+    yield task, task.model().eval(), mapping
 
 
 def gradient(outputs: Tensor, flat: Tensor) -> Tensor:
@@ -54,8 +58,8 @@ def gradient(outputs: Tensor, flat: Tensor) -> Tensor:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_call_depends_on_its_arguments_alone(method: str, words: tuple[Words, nn.Module, bool]) -> None:
     """Outputs and gradients, whatever is called, measured or saved between forward and backward."""
-    task, model, whole_model = words
-    packed, parameters = pack(model, config_of(method, task), SEEDS, whole_model)
+    task, model, mapping = words
+    packed, parameters = pack(model, config_of(method, task), SEEDS, mapping)
     batch = batch_of(task, packed)
     flat = moved(parameters).stack()
     expected = packed(flat, task.forward, batch)

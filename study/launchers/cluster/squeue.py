@@ -8,6 +8,8 @@ import signal
 import subprocess
 from dataclasses import dataclass
 
+from study.launchers.cluster.environment import for_slurm
+
 LIVE = {
     "PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT",
     "RESIZING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD",
@@ -19,8 +21,7 @@ ORDINARY = {"", "None", "Priority", "Resources", "BeginTime", "JobArrayTaskLimit
 
 TRANSIENT = (
     "Unable to contact slurm controller", "timed out", "Connection refused", "Zero Bytes", "try again",
-    "Transport endpoint", "Unexpected message received", "Resource temporarily unavailable",
-    "Communication connection failure",
+    "Transport endpoint", "Unexpected message received", "Communication connection failure",
 )  # fmt: skip
 """What Slurm says when its controller is away for a while."""
 
@@ -59,7 +60,7 @@ def _ask(*command: str) -> str:
         SlurmAway: if it fails, or takes longer than 30 s.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=for_slurm())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmAway(f"{command[0]}: {error}") from None
     if done.returncode:
@@ -80,6 +81,15 @@ def tasks(names: list[str]) -> list[Task]:
         f"--name={','.join(names)}", "--format=%i|%j|%K|%T|%r|%N|%L",
     )  # fmt: skip
     return [parse(line) for line in listed.splitlines() if line.strip()]
+
+
+def has_jobs() -> bool:
+    """Whether the user has any job that still comes to an end, ours or not.
+
+    Raises:
+        SlurmAway: if Slurm does not answer.
+    """
+    return bool(_ask("squeue", "--me", "--noheader", "--format=%i").strip())
 
 
 def parse(line: str) -> Task:

@@ -1,11 +1,7 @@
-"""Labelled texts, or pairs of texts, from a hub data set or local files, refused where they are not whole.
-
-Labels that are text, integers or booleans are classes; floating-point ones are regressed on.
-"""
+"""Labelled texts, or pairs of texts, from a hub data set or local files, refused where they are not whole."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +11,10 @@ import torch
 from torch import Tensor
 
 from study.errors import UsageError
+from study.settings import TaskSettings
+from study.tasks.labelled_text.labels import REGRESSION, Labels, clean, number_in, understand
 from study.tasks.labelled_text.subsets import CORRELATIONS, GLUE, Subset, choose
-from study.tasks.loading.text import MATCHED, SPLIT_NAMES, column, load_rows, text_splits
+from study.tasks.loading.text import MATCHED, SPLIT_NAMES, column, load_rows, split_notes, text_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,67 +37,114 @@ class Rows:
     labels: Tensor
 
 
-def load_labelled(source: str, name: str | None) -> tuple[Subset, dict[str, Rows]]:
-    """Splits of a hub data set or local files, and what kind of task they are.
+@dataclass(frozen=True)
+class LabelledText:
+    """What was read.
+
+    Attributes:
+        subset: what kind of task it is.
+        splits: by `train`, `valid`, `test`.
+        columns: what was read from which column, in words.
+        notes: what was decided by rule.
+    """
+
+    subset: Subset
+    splits: dict[str, Rows]
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def load_labelled(settings: TaskSettings) -> LabelledText:
+    """Splits of `task.data`, a hub data set or local files, and what kind of task they are.
 
     Where the test rows have no labels (GLUE keeps its own), the validation rows are the test, and rows held
     out of training are for validation.
 
-    Args:
-        source: a data set's hub name, a file, or a folder.
-        name: one of GLUE's subsets, or a hub data set's configuration; None where there is none.
-
     Raises:
         UsageError: if the data cannot be read, lack a column, or have rows that nothing can be learnt from.
     """
+    source, name = settings.data, settings.subset
     is_glue = source in HUB or (name is not None and Path(source).expanduser().exists())
     subset = choose(name, GLUE, "GLUE") if is_glue else Subset()
-    parts = _labelled_parts(load_rows(source, name), source)
-    test_is_hidden = "test" in parts and _is_hidden(parts["test"])
+    if is_glue and settings.kind not in (None, subset.kind):
+        raise UsageError(f"task.kind={settings.kind}: {name} of GLUE is {subset.kind}")
+    parts, columns, label, notes = _labelled_parts(settings, subset)
+    test_is_hidden = "test" in parts and _is_hidden(parts["test"], label)
     if test_is_hidden:
         del parts["test"]
-    columns = subset.columns or _text_columns(parts["train"], source)
+    given = {split: _labels(rows[label][:], settings, split) for split, rows in parts.items()}
     for split, rows in parts.items():
-        _check_rows(rows, columns, source, split)
+        _check_texts(rows, columns, source, split)
+    notes += _stripped_note(parts, label)
     if is_glue:
-        class_numbers: dict[Any, int] = {label: i for i, label in enumerate(subset.classes)}
-        class_numbers |= {i: i for i in range(len(subset.classes))}
+        labels = _of_glue(subset)
     else:
-        class_numbers = _class_numbers(parts["train"], source)
-        classes = tuple(str(label) for label in class_numbers)
-        subset = Subset(columns, classes, metrics=("accuracy",) if classes else CORRELATIONS)
-    for split, rows in parts.items():
-        _check_labels(rows, class_numbers, subset, source, split)
-    splits = text_splits(parts, test_is_hidden or (is_glue and "test" not in parts))
-    return subset, {
-        split: Rows([rows[column][:] for column in columns], _targets(rows["label"][:], class_numbers))
+        labels = _of_own(parts["train"], given["train"], label, settings)
+        subset = Subset(columns, labels.classes, metrics=("accuracy",) if labels.classes else CORRELATIONS)
+    whole = {
+        split: _with_targets(rows, columns, _targets(given[split], labels, source, split))
+        for split, rows in parts.items()
+    }
+    test_is_hidden = test_is_hidden or (is_glue and "test" not in parts)
+    splits = text_splits(whole, test_is_hidden)
+    notes += [*labels.notes, *split_notes(parts, splits, test_is_hidden)]
+    made = {
+        split: Rows([rows[f"text {i}"][:] for i in range(len(columns))], torch.tensor(rows["target"][:]))
         for split, rows in splits.items()
     }
+    roles = ("text", "second text")[: len(columns)]
+    used = [f"{role}: {name}" for role, name in zip(roles, columns, strict=True)]
+    return LabelledText(subset, made, (*used, f"label: {label}"), tuple(notes))
 
 
-def _labelled_parts(parts: Mapping[str, Dataset], source: str) -> dict[str, Dataset]:
-    """Train, validation and test, as far as they are there; of MNLI's two validations the matched one."""
+def _labelled_parts(
+    settings: TaskSettings, subset: Subset
+) -> tuple[dict[str, Dataset], tuple[str, ...], str, list[str]]:
+    """Train, validation and test, as far as they are there (of MNLI's two validations the matched one), whose
+    columns are called alike; the columns of text, that of labels, and notes."""
+    source = settings.data
+    if len(settings.text_column) > 2:
+        raise UsageError(f"task.text_column={settings.text_column}: a text, or a pair of texts, not more")
+    columns = tuple(settings.text_column) or subset.columns
+    label = settings.label_column or "label"
+    wanted = {name.lower() for name in (*(columns or (*PAIRS, *PAIRS.values())), label)}
+    parts, notes = load_rows(source, settings.subset, wanted)
     if "train" not in parts:
         raise UsageError(f"task.data={source}: no train split; has {', '.join(parts)}")
     if MATCHED in parts:
         parts = {**parts, "validation": parts[MATCHED]}
-    return {split: parts[split] for split in SPLIT_NAMES if split in parts}
+    parts = {split: parts[split] for split in SPLIT_NAMES if split in parts}
+    columns = columns or _text_columns(parts["train"], source)
+    columns = tuple(column(parts["train"], [name], "text", source) for name in columns)
+    label = column(parts["train"], [label], "label", source)
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"task.data={source}: {columns[0]} cannot be both texts of a pair")
+    if label in columns:
+        raise UsageError(f"task.data={source}: {label} cannot be both text and label")
+    for split, rows in parts.items():
+        called = {column(rows, [name], "text", source): name for name in columns}
+        if split != "test" or any(name.strip().lower() == label.lower() for name in rows.column_names):
+            called[column(rows, [label], "label", source)] = label
+        parts[split] = rows.rename_columns({have: name for have, name in called.items() if have != name})
+    return parts, columns, label, notes
 
 
 def _text_columns(rows: Dataset, source: str) -> tuple[str, ...]:
     first = column(rows, tuple(PAIRS), "text", source)
-    return (first, PAIRS[first]) if PAIRS[first] in rows.column_names else (first,)
+    second = PAIRS[first.strip().lower()]
+    pair = [name for name in rows.column_names if name.strip().lower() == second]
+    return (first, pair[0]) if pair else (first,)
 
 
-def _is_hidden(rows: Dataset) -> bool:
-    return "label" not in rows.column_names or all(label in (-1, None) for label in rows["label"][:])
+def _is_hidden(rows: Dataset, label: str) -> bool:
+    if label not in rows.column_names:
+        return True
+    labels = [clean(each, None) for each in rows[label][:]]
+    return all(each is None or number_in(each) == -1 for each in labels)
 
 
-def _check_rows(rows: Dataset, columns: Sequence[str], source: str, split: str) -> None:
-    """Refuses missing columns, rows without text or label, and text that is something else."""
-    for name in columns:
-        column(rows, [name], "text", source)
-    label = column(rows, ["label"], "label", source)
+def _check_texts(rows: Dataset, columns: Sequence[str], source: str, split: str) -> None:
+    """Refuses rows without text, and text that is something else."""
     for number, texts in enumerate(zip(*(rows[name][:] for name in columns), strict=True), 1):
         where = f"task.data={source}: row {number} of {split}"
         for name, text in zip(columns, texts, strict=True):
@@ -109,39 +154,59 @@ def _check_rows(rows: Dataset, columns: Sequence[str], source: str, split: str) 
                 raise UsageError(f"{where}: {name} is {text!r}, not text")
         if not any(text.strip() for text in texts):  # one of two may be: some of QQP's questions are
             raise UsageError(f"{where}: {' and '.join(columns)} empty")
-    for number, value in enumerate(rows[label][:], 1):
-        if value is None or value != value:
-            raise UsageError(f"task.data={source}: row {number} of {split} has no label")
+        if all(text.strip() == name for name, text in zip(columns, texts, strict=True)):
+            raise UsageError(f"{where} repeats the names of the columns; take it out")
 
 
-def _class_numbers(rows: Dataset, source: str) -> dict[Any, int]:
-    """Number of each class by its label; {} for labels to regress on."""
+def _labels(column: Sequence[Any], settings: TaskSettings, split: str) -> list[Any]:
+    labels = [clean(each, settings.kind) for each in column]
+    if None in labels:
+        first = labels.index(None)
+        others = f", nor have {labels.count(None) - 1} others" if labels.count(None) > 1 else ""
+        word = column[first]
+        hint = f"; task.kind=classification makes {word!r} a class" if word and word == word else ""
+        raise UsageError(f"task.data={settings.data}: row {first + 1} of {split} has no label{others}{hint}")
+    return labels
+
+
+def _stripped_note(parts: Mapping[str, Dataset], label: str) -> list[str]:
+    texts = [each for rows in parts.values() for each in rows[label][:] if isinstance(each, str)]
+    count = sum(each != each.strip() for each in texts)
+    return [f"spaces around the label taken off in {count} rows"] if count else []
+
+
+def _of_glue(subset: Subset) -> Labels:
+    """GLUE's own classes, by name or by number."""
+    numbers: dict[Any, int] = {label: i for i, label in enumerate(subset.classes)}
+    return Labels(subset.classes, numbers | {i: i for i in range(len(subset.classes))})
+
+
+def _of_own(rows: Dataset, labels: Sequence[Any], label: str, settings: TaskSettings) -> Labels:
     from datasets import ClassLabel
 
-    feature = rows.features["label"]
-    if isinstance(feature, ClassLabel):
-        return {i: i for i in range(feature.num_classes)}
-    if "float" in str(getattr(feature, "dtype", "")):
-        return {}
-    try:
-        values = sorted(set(rows["label"][:]))
-    except TypeError:
-        raise UsageError(f"task.data={source}: a label is text or a number, not {feature}") from None
-    if len(values) < 2:
-        raise UsageError(f"task.data={source}: every training label is {values[0]!r}; needs two or more")
-    return {value: i for i, value in enumerate(values)}
+    feature = rows.features[label]
+    if isinstance(feature, ClassLabel):  # as who made the data set named them
+        if settings.kind == REGRESSION:
+            raise UsageError(f"task.kind=regression: column {label} of {settings.data} holds named classes")
+        return Labels(tuple(feature.names), {i: i for i in range(feature.num_classes)})
+    return understand(labels, settings.kind, settings.data, lambda i: f"row {i + 1} of train")
 
 
-def _check_labels(
-    rows: Dataset, class_numbers: Mapping[Any, int], subset: Subset, source: str, split: str
-) -> None:
-    for number, label in enumerate(rows["label"][:], 1):
-        where = f"task.data={source}: label {label!r} in row {number} of {split}"
-        if subset.classes and label not in class_numbers:
-            raise UsageError(f"{where} is none of: {', '.join(subset.classes)}")
-        if not subset.classes and not (isinstance(label, int | float) and math.isfinite(label)):
-            raise UsageError(f"{where} is not a number")
+def _targets(labels: Sequence[Any], how: Labels, source: str, split: str) -> list[int | float]:
+    targets = []
+    for number, label in enumerate(labels, 1):
+        try:
+            targets.append(how.target(label))
+        except ValueError as error:
+            shown = repr(label) if number_in(label) is None else label
+            where = f"task.data={source}: label {shown} in row {number} of {split}"
+            raise UsageError(f"{where} {error}") from None
+    return targets
 
 
-def _targets(labels: Sequence[Any], class_numbers: Mapping[Any, int]) -> Tensor:
-    return torch.tensor([class_numbers[label] if class_numbers else float(label) for label in labels])
+def _with_targets(rows: Dataset, columns: Sequence[str], targets: list[int | float]) -> Dataset:
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {f"text {i}": rows[name][:] for i, name in enumerate(columns)} | {"target": targets}
+    )

@@ -25,6 +25,10 @@ class Subset:
     max_length: int = 128
     metrics: tuple[str, ...] = ("accuracy",)
 
+    @property
+    def kind(self) -> str:
+        return "classification" if self.classes else "regression"
+
 
 CORRELATIONS = ("correlation", "pearson", "spearman")
 

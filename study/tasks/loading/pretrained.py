@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from study.errors import UsageError, first_line
+from study.tasks.loading.sources import hub_error, is_local, local_path
 
 _SKELETONS = ContextVar("skeletons", default=False)
 
@@ -35,11 +35,17 @@ def skeletons() -> Iterator[None]:
 
 
 def _check_folder(path: str) -> None:
-    folder = Path(path)
-    if (path.startswith((".", "/", "~")) or path.count("/") > 1) and not folder.is_dir():
-        raise UsageError(f"task.model={path}: no such folder")
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    folder = local_path("task.model", path)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"task.model={path}: a file; give a folder made by save_pretrained")
+    if folder is not None and not (folder / "config.json").is_file():
         raise UsageError(f"task.model={path}: no config.json; give a folder made by save_pretrained")
+
+
+def _cannot_load(path: str, what: str, error: Exception) -> UsageError:
+    if is_local(path):
+        return UsageError(f"task.model={path}: {what}cannot be loaded: {first_line(error)}")
+    return hub_error("task.model", path, error)
 
 
 def load_config(path: str, **kwargs: Any) -> PretrainedConfig:
@@ -52,7 +58,7 @@ def load_config(path: str, **kwargs: Any) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(path, **kwargs)
     except Exception as error:
-        raise UsageError(f"task.model={path}: cannot be loaded: {first_line(error)}") from None
+        raise _cannot_load(path, "", error) from None
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -67,7 +73,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except Exception as error:
-        raise UsageError(f"task.model={path}: its tokenizer cannot be loaded: {first_line(error)}") from None
+        raise _cannot_load(path, "its tokenizer ", error) from None
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise UsageError(
@@ -107,14 +113,17 @@ def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kw
             **{"dtype": torch.float32, **kwargs},
         )
     except Exception as error:
-        raise UsageError(f"task.model={path}: cannot be loaded: {first_line(error)}") from None
+        raise _cannot_load(path, "", error) from None
     finally:
         logging.set_verbosity(verbosity)
     unusable = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])}
     needed = sorted(k for k in unusable if not any(part in new_modules for part in k.split(".")))
     if needed:
+        heads = ("classifier", "score", "head", "pooler")
+        hint = "; task.head_lr=1e-3 trains a new head" if needed[0].split(".")[0] in heads else ""
         raise UsageError(
-            f"task.model={path}: {len(needed)} weights are missing or of another shape, such as {needed[0]}"
+            f"task.model={path}: {len(needed)} weights are missing or of another shape, such as"
+            f" {needed[0]}{hint}"
         )
     return model.requires_grad_(False)
 

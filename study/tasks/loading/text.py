@@ -1,26 +1,23 @@
-"""Text data as splits of rows: a local CSV, TSV, JSON or JSONL file, a folder of them, or a hub data set."""
+"""Text data as splits of rows: a local file, a folder of files, or a data set of the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from study.errors import UsageError, first_line, nearest
+from study.errors import UsageError
+from study.tasks.loading.files import FORMATS, format_of, load_file
+from study.tasks.loading.sources import MOST_NAMES, hub_error, local_path
 from study.tasks.loading.splits import HELD_OUT, three_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
-"""What stands for no label in a cell. In a text they are words: pandas would read each as a missing text."""
-
-CELLS = {"keep_default_na": False, "na_values": {"label": MISSING}}
-FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".csv": ("csv", CELLS), ".tsv": ("csv", CELLS | {"sep": "\t"}),
-    ".json": ("json", {}), ".jsonl": ("json", {}),
-}  # fmt: skip
 SPLIT_NAMES = ("train", "validation", "test")
+OTHER_NAMES = {"valid": "validation", "val": "validation", "dev": "validation", "training": "train"}
+"""What else files of a split are called."""
+
 MATCHED = "validation_matched"
 """MNLI has two for validation; its score in GLUE is that on the rows of the kinds that it trains on."""
 
@@ -28,54 +25,69 @@ MOST_HELD_OUT = 2000
 """Rows that are held out at most for a split that the data does not have."""
 
 
-def load_rows(source: str, subset: str | None = None) -> dict[str, Dataset]:
-    """What there is of `train`, `validation` and `test` (of a hub data set, all its splits).
+class Loaded(NamedTuple):
+    """What there is of `train`, `validation` and `test` (of a hub data set, all its splits), and notes on
+    what was decided by rule in reading it."""
+
+    parts: dict[str, Dataset]
+    notes: list[str]
+
+
+def load_rows(source: str, subset: str | None = None, wanted: Collection[str] = ()) -> Loaded:
+    """Rows of local files or of the hub.
 
     Args:
         source: a file (all of it is `train`), a folder with train.csv, validation.csv, test.csv (or any other
             of FORMATS; MNLI's validation_matched.csv too), or a data set's hub name.
         subset: a hub data set's configuration.
+        wanted: names of columns that will be used, in lower case.
 
     Raises:
         UsageError: if there is nothing to read, or it cannot be read.
     """
+    path = local_path("task.data", source)
+    if path is None:
+        return Loaded(_from_hub(source, subset), [])
+    if path.is_dir():
+        return _load_folder(path, source, wanted)
+    rows, notes = load_file(path, wanted)
+    return Loaded({"train": rows}, notes)
+
+
+def _from_hub(source: str, subset: str | None) -> dict[str, Dataset]:
     import datasets
 
-    path = Path(source).expanduser()
-    if path.is_dir():
-        files = {
-            s: [f for f in sorted(path.glob(f"{s}.*")) if f.suffix in FORMATS]
-            for s in (*SPLIT_NAMES, MATCHED)
-        }
-        parts = {split: _load_file(matches[0]) for split, matches in files.items() if matches}
-        if "train" not in parts:
-            known = ", ".join(FORMATS)
-            raise UsageError(f"task.data={source}: no train file in this folder (one of {known})")
-        return parts
-    if path.is_file():
-        return {"train": _load_file(path)}
     try:
         return dict(datasets.load_dataset(source, subset))
     except Exception as error:
-        raise UsageError(f"task.data={source}: {first_line(error)}") from None
+        raise hub_error("task.data", source, error) from None
 
 
-def _load_file(path: Path) -> Dataset:
-    import datasets
-
-    if path.suffix not in FORMATS:
-        raise UsageError(f"task.data={path}: not one of {', '.join(FORMATS)}")
-    if not path.read_bytes().strip():
-        raise UsageError(f"task.data={path}: the file is empty")
-    kind, options = FORMATS[path.suffix]
-    try:
-        rows = datasets.load_dataset(kind, data_files=str(path), split="train", **options)
-    except Exception as error:
-        reason = first_line(error.__cause__ or error)
-        raise UsageError(f"task.data={path}: cannot be read as {path.suffix[1:]}: {reason}") from None
-    if not len(rows):
-        raise UsageError(f"task.data={path}: no rows")
-    return rows
+def _load_folder(folder: Path, source: str, wanted: Collection[str]) -> Loaded:
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    chosen: dict[str, Path] = {}
+    unread = []
+    for file in files:
+        name = file.name.split(".")[0].lower()
+        split = OTHER_NAMES.get(name, name)
+        if not format_of(file) or split not in (*SPLIT_NAMES, MATCHED):
+            unread.append(file.name)
+        elif split in chosen:
+            raise UsageError(
+                f"task.data={source}: {chosen[split].name} and {file.name}: keep one for {split}"
+            )
+        else:
+            chosen[split] = file
+    if "train" not in chosen:
+        known = ", ".join(FORMATS)
+        raise UsageError(f"task.data={source}: no train file in this folder (one of {known})")
+    parts, notes = {}, []
+    for split, file in chosen.items():
+        parts[split], of_file = load_file(file, wanted)
+        notes += [f"{file.name}: {note}" for note in of_file]
+    if unread:
+        notes.append(f"not read: {listed(unread)}")
+    return Loaded(parts, notes)
 
 
 def text_splits(parts: Mapping[str, Dataset], test_is_hidden: bool = False) -> dict[str, Dataset]:
@@ -99,17 +111,60 @@ def text_splits(parts: Mapping[str, Dataset], test_is_hidden: bool = False) -> d
     )
 
 
-def column(rows: Dataset, names: Sequence[str], what: str, source: str) -> str:
-    """The first of `names` that the rows have.
+def split_notes(
+    given: Collection[str], splits: Mapping[str, Sequence[Any]], test_is_hidden: bool = False
+) -> list[str]:
+    """Where the rows of validation and test come from, if they are not in splits of their own.
+
+    Args:
+        given: names of the splits that there are.
+        splits: the three that are used.
+    """
+    notes = []
+    if test_is_hidden and "validation" in given:
+        notes.append("the validation rows are the test: the test rows have no labels")
+        given = {"train", "test"}
+    for split, name in (("valid", "validation"), ("test", "test")):
+        if name not in given:
+            notes.append(f"{name}: {len(splits[split]):,} rows held out of training")
+    return notes
+
+
+def column(rows: Dataset, names: Sequence[str], what: str, source: str, setting: str = "") -> str:
+    """The first of `names` that the rows have, exactly or but for capital letters.
+
+    Args:
+        what: it is for, in a word.
+        setting: what names another column; `WHAT_column` by default.
 
     Raises:
-        UsageError: naming the columns there are.
+        UsageError: naming the columns there are, or if it is one of several that differ in case alone.
     """
     have: list[Any] = rows.column_names
     for name in names:
-        if name in have:
-            return name
-    close = nearest(names[0], have)
+        alike = [each for each in have if each.strip().lower() == name.lower()]
+        if name in have or len(alike) == 1:
+            return name if name in have else alike[0]
+        if alike:
+            raise UsageError(
+                f"task.data={source}: {what} column {name}: has {' and '.join(alike)}; name one of them alike"
+            )
+    known = ", ".join(each if len(each) <= 40 else f"{each[:37]}..." for each in have[:MOST_NAMES])
+    more = f" and {len(have) - MOST_NAMES} more" if len(have) > MOST_NAMES else ""
     raise UsageError(
-        f"task.data={source}: no {what} column ({' or '.join(names)}); has {', '.join(have)}; {close}"
+        f"task.data={source}: no {what} column ({' or '.join(names)}); has {known}{more}{_near(names, have)};"
+        f" task.{setting or f'{what}_column'}=NAME names another"
     )
+
+
+def _near(names: Sequence[str], have: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(names[0], have, n=3, cutoff=0.5)
+    return f"; nearest: {', '.join(near)}" if near else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names in one line, the first ten."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -24,10 +24,12 @@ class AdaptedLayer:
         module: the layer as `peft` has adapted it.
         untouched: those tensors of the base layer that the method changed when it was put in, as they
             were before.
+        loop: whether vmap cannot map the module, so that the runs are taken one after the other.
     """
 
     module: nn.Module
     untouched: Tensors
+    loop: bool = False
 
     def sides(self) -> tuple[str, ...]:
         """The sides on which a multiplicative method acts; none for the others."""
@@ -52,7 +54,9 @@ class AdaptedLayer:
         inputs = torch.zeros(width + 1, width, dtype=torch.float64, device=device)
         inputs[1:].fill_diagonal_(1.0)  # row 0 is the zero vector, whose image is the bias
         runs = len(next(iter(tensors.values())))
-        images = map_runs(module, _in_double(tensors), inputs.expand(runs, -1, -1))  # (runs, d + 1, f)
+        images = map_runs(
+            module, _in_double(tensors), inputs.expand(runs, -1, -1), self.loop
+        )  # (runs, d + 1, f)
         plain = functional_call(base, _in_double(self.untouched), (inputs,))  # (d + 1, f)
         return (plain[1:] - plain[:1]).mT, (images[:, 1:] - images[:, :1]).mT
 

@@ -2,33 +2,38 @@
 
 The runs' parameters are rows of one matrix, `flat`: (runs, num_params). The runs lead the batch, (runs *
 batch, ...), and are mapped with `torch.func.vmap` and `functional_call`, whatever the method, in one of
-two ways:
+three ways (`RunMapping`):
 
-- by layers: the base model runs as it is; every module that owns trained tensors is replaced, for the time
+- layers: the base model runs as it is; every module that owns trained tensors is replaced, for the time
   of the call, by a `PackedModule`, which takes the batch apart and maps the module over the runs. The
-  faster way.
-- the whole model: its forward is mapped. For models that feed an adapted layer something without a batch
+  fastest way.
+- loops: the same, but such a module computes one run after the other. For methods that vmap cannot map:
+  those with an `autograd.Function` of the old kind, or that decide by a number that they draw.
+- model: the whole model's forward is mapped. For models that feed an adapted layer something without a batch
   axis, as DeBERTa its shared relative positions. Fails where a per-run padding mask meets SDPA.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
 from study.methods.multiplicative import MultiplicativeLayer
+from study.planning.profile import RunMapping
 from study.training.packing.adapted_layer import AdaptedLayer
-from study.training.packing.functional import ModuleFunction, Tensors
+from study.training.packing.functional import ModuleFunction, Tensors, map_over_runs
 from study.training.packing.injection import Injection
 from study.training.packing.packed_module import PackedModule, Seated
 from study.training.packing.parameters import RunParameters
 from study.training.packing.slots import Slot, find_owners, find_slots, tensors_of
+from study.training.randomness import RunStreams, active_streams
 
 Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 """What a task makes of a model and a batch: one row per example."""
@@ -43,7 +48,8 @@ class PackedModel:
         base: the model that the runs share.
         runs: how many.
         slots: where each trained tensor lives in a row of `flat`; those of heads come last.
-        by_layers: how the runs are mapped; else over the whole model.
+        mapping: how the runs are mapped.
+        streams: their random numbers.
     """
 
     def __init__(
@@ -52,15 +58,20 @@ class PackedModel:
         peft_model: PeftModel,
         slots: Sequence[Slot],
         constants: dict[str, Tensors],
-        runs: int,
-        by_layers: bool,
+        seeds: Sequence[int],
+        mapping: RunMapping,
     ) -> None:
         self.base, self.peft_model = injection.base, peft_model
-        self.slots, self.runs, self.by_layers = slots, runs, by_layers
+        self.slots, self.runs = slots, len(seeds)
+        self.mapping = RunMapping.LAYERS if self.runs == 1 else mapping
         self.device = next(self.base.parameters()).device
+        self.streams = RunStreams(seeds, self.device)
         self._injection, self._constants = injection, constants
         self._owners = find_owners(self.base)
-        self._packed_modules = {name: PackedModule(o, self.runs) for name, o in self._owners.items()}
+        self._packed_modules = {
+            name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS)
+            for name, owner in self._owners.items()
+        }
         parents = [name.rpartition(".") for name in self._owners]
         self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
 
@@ -71,7 +82,7 @@ class PackedModel:
             flat: the runs' parameters, (runs, num_params); gradients pass through it.
         """
         tensors = self.tensors(flat)
-        if self.by_layers:
+        if self.mapping is not RunMapping.MODEL:
             modules = [module.with_tensors(tensors[name]) for name, module in self._packed_modules.items()]
             with Seated(self._seats, modules):
                 return function(self.base, batch)
@@ -84,9 +95,10 @@ class PackedModel:
         by_run = {name: value.unflatten(0, (self.runs, -1)) for name, value in batch.items()}
 
         def one(of_the_run: Tensors, batch_of_run: dict[str, Tensor]) -> Tensor:
-            return functional_call(model_function, of_the_run, (batch_of_run,))
+            return functional_call(model_function, of_the_run, (batch_of_run,), tie_weights=False)
 
-        return vmap(one, randomness="different")(stacked, by_run).flatten(0, 1)
+        with adapted_layers_noted(list(self._owners.values())):
+            return map_over_runs(one, stacked, by_run).flatten(0, 1)
 
     def tensors(self, flat: Tensor) -> dict[str, Tensors]:
         """What differs between the runs, (runs, ...), by module and name: what they train, and what their
@@ -143,7 +155,7 @@ class PackedModel:
             if isinstance(base_layer, nn.Linear | Conv1D):
                 weights = base_layer.named_parameters()
                 untouched = {tensor: changed[id(w)] for tensor, w in weights if id(w) in changed}
-                layers[name] = AdaptedLayer(owner, untouched)
+                layers[name] = AdaptedLayer(owner, untouched, self.mapping is RunMapping.LOOPS)
         return layers
 
     def close(self) -> None:
@@ -152,13 +164,13 @@ class PackedModel:
 
 
 def pack(
-    base: nn.Module, config: PeftConfig, seeds: Sequence[int], whole_model: bool = False
+    base: nn.Module, config: PeftConfig, seeds: Sequence[int], mapping: RunMapping = RunMapping.LAYERS
 ) -> tuple[PackedModel, RunParameters]:
     """Runs of one method that differ in seed (and in what their optimizer does), over one model.
 
     Args:
         base: is adapted in place, until the packed model is closed.
-        whole_model: map the whole model over the runs, not its adapted layers.
+        mapping: how the runs are mapped over the model; one run alone is not.
 
     Returns:
         The packed model, and the runs' parameters as their seeds draw them.
@@ -180,8 +192,35 @@ def pack(
         [torch.cat(parts[of_adapter:]).requires_grad_() for parts in vectors if parts[of_adapter:]],
     )
     constants = _constants(states, slots, owners)
-    by_layers = not whole_model or len(seeds) == 1
-    return PackedModel(injection, peft_model, slots, constants, len(seeds), by_layers), parameters
+    return PackedModel(injection, peft_model, slots, constants, seeds, mapping), parameters
+
+
+@contextlib.contextmanager
+def adapted_layers_noted(owners: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, the adapted layers that a mapped model calls say so to the runs' streams."""
+    streams = active_streams()
+    if streams is None:
+        yield
+        return
+    with contextlib.ExitStack() as hooks:
+        for owner in owners:
+            hooks.enter_context(_noted(owner, streams))
+        yield
+
+
+@contextlib.contextmanager
+def _noted(owner: nn.Module, streams: RunStreams) -> Iterator[None]:
+    inside: list[contextlib.AbstractContextManager[None]] = []
+
+    def enter(*_: object) -> None:
+        inside.append(streams.adapted_layer())
+        inside[-1].__enter__()
+
+    def leave(*_: object) -> None:
+        inside.pop().__exit__(None, None, None)
+
+    with owner.register_forward_pre_hook(enter), owner.register_forward_hook(leave):
+        yield
 
 
 def _constants(

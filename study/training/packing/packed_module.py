@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from typing import Any
 
 from torch import Tensor, nn
 
 from study.training.packing.functional import Tensors, map_runs
+from study.training.randomness import RunStreams, active_streams
 
 
 class PackedModule(nn.Module):
     """One adapted module for all runs at once: input (runs * batch, ...), output the same.
 
+    Models also read a layer's attributes (T5 the dtype of a weight): what it has not is the adapted module's.
+
     Attributes:
         tensors: the runs', (runs, ...) each, by their names in the adapted module.
+        loop: whether the runs are computed one after the other.
     """
 
-    def __init__(self, adapted: nn.Module, runs: int, tensors: Tensors | None = None) -> None:
+    def __init__(
+        self, adapted: nn.Module, runs: int, loop: bool = False, tensors: Tensors | None = None
+    ) -> None:
         super().__init__()
         self.adapted = adapted
-        self.runs = runs
+        self.runs, self.loop = runs, loop
         self.tensors = tensors or {}
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("adapted"), name)
 
     def with_tensors(self, tensors: Tensors) -> PackedModule:
         """The same with other tensors. A shallow copy: to make a module takes 30 times as long."""
@@ -36,7 +48,10 @@ class PackedModule(nn.Module):
             raise TypeError("a packed module takes one tensor")
         if x.shape[0] % self.runs:
             raise ValueError(f"the leading axis, {x.shape[0]}, is not runs ({self.runs}) * batch")
-        return map_runs(self.adapted, self.tensors, x.unflatten(0, (self.runs, -1))).flatten(0, 1)
+        streams = active_streams()
+        with streams.adapted_layer() if streams else nullcontext():
+            by_run = x.unflatten(0, (self.runs, -1))
+            return map_runs(self.adapted, self.tensors, by_run, self.loop).flatten(0, 1)
 
 
 Seat = tuple[nn.Module, str]
@@ -73,5 +88,11 @@ class Seated:
 
 def checkpoint_contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """`context_fn` of `torch.utils.checkpoint`: what a packed call computes is computed again with the same
-    modules in the same seats, and so with the same parameters."""
-    return nullcontext(), _seated.get() or nullcontext()
+    modules in the same seats, and so with the same parameters; and with the same draws."""
+    return nullcontext(), _again(_seated.get(), active_streams())
+
+
+@contextmanager
+def _again(seated: Seated | None, streams: RunStreams | None) -> Iterator[None]:
+    with seated or nullcontext(), streams.entered() if streams else nullcontext():
+        yield

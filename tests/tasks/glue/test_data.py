@@ -54,7 +54,8 @@ def test_a_folder_with_splits_and_regression(checkpoints: dict[str, str], tmp_pa
         ([0, 1, 2], ("0", "1", "2")),
         ([7, -3], ("-3", "7")),
         ([False, True], ("False", "True")),
-        ([0.0, 1.0], ()),
+        ([0.0, 1.0], ("0", "1")),
+        ([0.5, 1.0], ()),
     ],
 )
 def test_whole_numbers_and_text_are_classes_and_fractions_are_not(

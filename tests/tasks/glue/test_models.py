@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel
 
 from study import methods
 from study.errors import UsageError
+from study.planning.profile import RunMapping
 from study.tasks import SPLITS
 from study.tasks.labelled_text.subsets import GLUE
 from study.tasks.loading.pretrained import block_layers
@@ -40,7 +41,14 @@ def test_a_classifier_of_each_family_trains_on_pairs_in_packs(
     }.get(name, "self_attn.q_proj") in targets
     adapter = methods.config("ether", {"blocks": 2}, targets, list(task.head_modules))
     runs = [Hyperparameters(1e-2, 0), Hyperparameters(1e-3, 1)]
-    packed = train(task, model, adapter, runs, BASE, whole_model=name == "deberta-v2")
+    packed = train(
+        task,
+        model,
+        adapter,
+        runs,
+        BASE,
+        mapping=RunMapping.MODEL if name == "deberta-v2" else RunMapping.LAYERS,
+    )
     for run, trained in zip(runs, packed, strict=True):
         outcome, (alone,) = trained.outcome, train(task, model, adapter, [run], BASE)
         assert outcome.status in ("ok", "diverged") and outcome.weight_distance > 0

@@ -1,0 +1,111 @@
+"""What was understood of a task before anything trains: its data, its model, and what methods would change.
+
+An inspection holds for all runs that read the same data and adapt the same model, whatever they train with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from study.planning.runs import Run, canonical, digest
+from study.settings import TaskSettings
+from study.tasks.data_summary import DataSummary, Lengths
+
+TRAINED_WITH = (
+    "steps", "batch_size", "eval_batch_size", "evaluations", "weight_decay", "warmup_steps", "accumulate",
+    "clip", "noise",
+)  # fmt: skip
+"""Task settings that change neither what is read nor what is adapted."""
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What the content of a task's data and of its base model is known by; empty where nobody has looked.
+
+    `study.tasks.loading.fingerprint` makes them.
+    """
+
+    data: str = ""
+    model: str = ""
+
+    def changed(self, before: Fingerprints) -> list[str]:
+        """`data`, `model`, both or neither: what is known, now and before, to be something else."""
+        return [
+            name
+            for name, now in vars(self).items()
+            if _is_known(now) and _is_known(then := getattr(before, name)) and now != then
+        ]
+
+
+NOT_SEEN = Fingerprints()
+
+
+def _is_known(fingerprint: str) -> bool:
+    return fingerprint not in ("", "unknown")
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What was understood of a base model.
+
+    Attributes:
+        name: its class.
+        size: numbers that it holds.
+        adapted: its adapted modules by entry of `task.target_modules`, each under the longest that names it.
+        head: layers outside the blocks that are not adapted.
+        head_is_trained: whether the task trains its head beside the adapter (`task.head_lr`).
+    """
+
+    name: str
+    size: int
+    adapted: Mapping[str, int]
+    head: tuple[str, ...]
+    head_is_trained: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A task as a worker understood it.
+
+    Attributes:
+        parameters: trained numbers of one run as the paper counts them, of each run that was inspected; None
+            where the shape of the model alone does not tell.
+    """
+
+    fingerprints: Fingerprints
+    data: DataSummary
+    model: ModelSummary
+    parameters: tuple[int | None, ...]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Inspection:
+        """Raises KeyError or TypeError if it is none."""
+        data, model = content["data"], content["model"]
+        lengths = data["lengths"] and Lengths(**data["lengths"])
+        columns, notes = tuple(data["columns"]), tuple(data["notes"])
+        return cls(
+            Fingerprints(**content["fingerprints"]),
+            DataSummary(**{**data, "columns": columns, "notes": notes, "lengths": lengths}),
+            ModelSummary(**{**model, "head": tuple(model["head"])}),
+            tuple(content["parameters"]),
+        )
+
+
+def task_key(task: TaskSettings) -> str:
+    """The same for tasks that one inspection holds for."""
+    return digest(canonical(task, leave_out=TRAINED_WITH))
+
+
+def method_key(run: Run) -> str:
+    """The same for runs that adapt a model in the same way."""
+    return digest([run.method, run.options])
+
+
+def runs_to_inspect(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """One run for each way of adapting each task's model, by the key of the task."""
+    chosen: dict[str, dict[str, Run]] = {}
+    for run in {run.variant: run for run in runs}.values():
+        chosen.setdefault(task_key(run.task), {}).setdefault(method_key(run), run)
+    return {key: list(by_method.values()) for key, by_method in chosen.items()}

@@ -1,0 +1,95 @@
+"""What a result comes from beside a run's own settings: data and base model as they were, and versions.
+
+Two results stand in one table only where these agree: else the table compares something else than methods.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study.planning.inspection import Fingerprints
+from study.planning.jobs import Provenance
+from study.settings import TaskSettings
+
+PACKAGES = ("study", "torch", "transformers", "peft")
+"""Whose versions decide a result; `study` is this project."""
+
+OWN = ("examples:", "weights:")
+"""How fingerprints begin of what a task makes itself, in which any of its settings may have a part."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A run's data and base model, by its task's settings and by their content, and what trained it."""
+
+    task: str
+    model: str
+    data: str
+    subset: str | None
+    max_length: int | None
+    fingerprints: Fingerprints
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, task: TaskSettings, fingerprints: Fingerprints, provenance: Provenance) -> Origin:
+        return cls(task.name, task.model, task.data, task.subset, task.max_length, fingerprints, provenance)
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Origin:
+        """Of a finished run, by its row of `runs`; what older versions did not write is empty."""
+        return cls(
+            task=row.get("task", ""),
+            model=row.get("task.model", ""),
+            data=row.get("task.data", ""),
+            subset=row.get("task.subset"),
+            max_length=row.get("task.max_length"),
+            fingerprints=Fingerprints(row.get("data_fingerprint", ""), row.get("model_fingerprint", "")),
+            provenance=Provenance(
+                row.get("versions", ""), row.get("git_sha", ""), row.get("git_dirty", False)
+            ),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Origin:
+        """Raises KeyError or TypeError if it is none."""
+        parts = {
+            "fingerprints": Fingerprints(**content["fingerprints"]),
+            "provenance": Provenance(**content["provenance"]),
+        }
+        return cls(**{**content, **parts})
+
+    def changed(self, before: Origin) -> list[str]:
+        """`data` and `model`, as far as both origins name the same one and its content is another."""
+        changed = self.fingerprints.changed(before.fingerprints)
+        return [name for name in changed if self._names_the_same(name, before)]
+
+    def _names_the_same(self, name: str, before: Origin) -> bool:
+        own = getattr(self.fingerprints, name).startswith(OWN)
+        settings = ("task", "model", "data", "subset", "max_length") if own else (name,)
+        if name == "model" and self.model == "shipped":
+            settings = (*settings, "task")
+        return all(getattr(self, each) == getattr(before, each) for each in settings)
+
+
+def changed_packages(before: str, now: str) -> list[str]:
+    """What differs between two texts of versions, such as `torch 2.12.0 (now 2.13.0)`.
+
+    Builds of one version, as `2.13.0+cpu` and `2.13.0+cu126`, are the same here.
+    """
+    then_by_name, now_by_name = _versions(before), _versions(now)
+    return [
+        f"{name} {then_by_name[name]} (now {now_by_name[name]})"
+        for name in PACKAGES
+        if name in then_by_name and name in now_by_name and then_by_name[name] != now_by_name[name]
+    ]
+
+
+def _versions(text: str) -> dict[str, str]:
+    pairs = [part.partition(" ") for part in text.split(", ")]
+    return {name: version.partition("+")[0] for name, _, version in pairs if version}
