@@ -27,6 +27,7 @@ from study.planning.runs import Run, plan_runs
 from study.settings import SweepSettings, settings_by_key, switches
 from study.storage import adapters
 from study.storage.comparison_file import Comparison, Cost
+from study.testing.foreign import check_foreign_methods
 
 SWEEP_KEYS = {field.name for field in dataclasses.fields(SweepSettings)} | {"scale"}
 OWN_KEYS = {
@@ -148,6 +149,7 @@ def compare(arguments: Arguments, command: str) -> int:
     runs = [run for labelled_runs in runs_by_label.values() for run in labelled_runs]
     _check_runs(keys["sweep"], runs_by_label, list(settings.axes))
     offer(contenders)
+    check_foreign_methods(runs)
     if settings.dry_run:
         print(format_plan(settings, runs, borrow_from=Path(loaded[0].results)))
         return 0

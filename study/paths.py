@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -14,3 +15,8 @@ SWEEPS = PACKAGE.parent / "sweeps" if not _SHIPPED.exists() else _SHIPPED / "swe
 
 REFERENCE = PACKAGE.parent / "results" / "reference" if not _SHIPPED.exists() else _SHIPPED / "reference"
 """Studies behind the documentation, with the profiles of the machine that they ran on."""
+
+
+def cache_folder() -> Path:
+    """What is kept for this user on this machine, and can be found out again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ether-study"

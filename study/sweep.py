@@ -11,6 +11,7 @@ from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.planning.runs import plan_runs
 from study.settings import switches
+from study.testing.foreign import check_foreign_methods
 
 OVERRIDES = (
     ("method=ether,lora", "methods to run"),
@@ -73,6 +74,7 @@ def sweep(arguments: Arguments) -> int:
     """Carries out the sweep; returns the command's exit code. Raises as `run_study` does."""
     settings = config.load(arguments.names[0], arguments.overrides)
     runs = plan_runs(settings)
+    check_foreign_methods(runs)
     if settings.dry_run:
         print(format_plan(settings, runs))
         return 0

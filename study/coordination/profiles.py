@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from study import launchers
 from study.coordination.plan_file import FILE, read_profiles
 from study.errors import UsageError
 from study.launchers import Session
-from study.paths import REFERENCE
+from study.paths import REFERENCE, cache_folder
 from study.planning.jobs import Died, Estimated, EstimateJob, Lost, Probed, ProbeJob, Refused
 from study.planning.profile import Footprint, Profile
 from study.planning.runs import Run, digest
@@ -32,8 +31,7 @@ def cache_file(variant: str, num_runs: int, settings: SweepSettings, threads: in
     machine = launchers.load(settings.launcher).cache_key(threads)
     memory_gb = settings.launcher.gpu_memory_gb
     key = digest([VERSION, variant, num_runs, settings.pack_size, memory_gb, machine, provenance().versions])
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return cache / "ether-study" / "profiles" / f"{key}.json"
+    return cache_folder() / "profiles" / f"{key}.json"
 
 
 def load_cached(groups: Groups, settings: SweepSettings, threads: int) -> dict[str, Profile]:

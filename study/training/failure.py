@@ -30,9 +30,9 @@ def layer_of(error: BaseException, model: nn.Module) -> str:
     innermost = ""
     for frame in _frames(error):
         module = frame.f_locals.get("self")
-        while isinstance(module, nn.Module):
-            innermost = names.get(id(module)) or innermost
+        while isinstance(module, nn.Module) and id(module) not in names:
             module = vars(module)["_modules"].get("base_layer")  # what an adapter stands in for
+        innermost = names.get(id(module)) or innermost
     return innermost
 
 
