@@ -2,7 +2,7 @@
 
     report compare paper   the commands, `python -m analysis.NAME`
     data         loads and checks results/<name>/{runs,history,layers}.parquet; labels; arrays of scores
-    statistics   the tuned rate, figures of merit and their intervals, paired tests
+    statistics   who learns, figures of merit and their intervals, superlatives, paired tests
     figures      pictures of a study, each as PNG, PDF and CSV; `catalogue` lists those of every report
     comparison   new methods beside a baseline: numbers, sentences, costs
     paper        the paper's figures, tables and claims

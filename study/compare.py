@@ -146,13 +146,7 @@ def compare(arguments: Arguments, command: str) -> int:
         settings.save_adapters = "best"
     runs_by_label = {label: plan_runs(alone) for label, alone in zip(labels, loaded, strict=True)}
     runs = [run for labelled_runs in runs_by_label.values() for run in labelled_runs]
-    _check_runs(keys["sweep"], runs_by_label)
-    if len({(label, run.lr, run.seed) for label, own in runs_by_label.items() for run in own}) < len(runs):
-        several = ", ".join(settings.axes) or "points of the sweep"
-        raise UsageError(
-            f"{several}: methods are compared on one task with one set of settings; give a command for each "
-            "value, with a name= of its own"
-        )
+    _check_runs(keys["sweep"], runs_by_label, list(settings.axes))
     offer(contenders)
     if settings.dry_run:
         print(format_plan(settings, runs, borrow_from=Path(loaded[0].results)))
@@ -187,8 +181,11 @@ def _distinct_labels(texts: list[str], contenders: list[Contender]) -> list[str]
     return labels
 
 
-def _check_runs(sweep: str, runs_by_label: dict[str, list[Run]]) -> None:
-    """Refuses a method without runs, and runs that two methods share.
+def _check_runs(sweep: str, runs_by_label: dict[str, list[Run]], axes: list[str]) -> None:
+    """Refuses a method without runs, one with several at a learning rate and seed, and runs that two share.
+
+    Args:
+        axes: what else the grid varies, which would compare a method on several tasks or settings at once.
 
     Raises:
         UsageError: naming them.
@@ -197,6 +194,11 @@ def _check_runs(sweep: str, runs_by_label: dict[str, list[Run]]) -> None:
     for label, runs in runs_by_label.items():
         if not runs:
             raise UsageError(f"sweep {sweep} has points for other methods than {label}; give another sweep=")
+        if len({(run.lr, run.seed) for run in runs}) < len(runs):
+            raise UsageError(
+                f"{', '.join(axes) or 'points'}: methods are compared on one task with one set of settings; "
+                "give a command for each value, with a name= of its own"
+            )
         for run in runs:
             if (first := owner.setdefault(run.run_id, label)) != label:
                 raise UsageError(f"{first} and {label} are the same, options included; nothing to compare")
