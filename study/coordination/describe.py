@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from study import launchers
-from study.config.checks import check_sources
 from study.coordination import profiles
 from study.coordination.borrow import borrowable
 from study.coordination.folder import check_can_be_written, check_is_same_study
@@ -40,7 +39,6 @@ def format_plan(settings: SweepSettings, runs: list[Run], borrow_from: Path | No
     plan = read_plan(folder)
     check_can_be_written(folder)
     check_is_same_study(folder, plan, settings)
-    check_sources(settings)
     stay_offline_if_prefetched(folder)
     groups = group_by_variant(runs)
     memory_gb = settings.launcher.gpu_memory_gb
