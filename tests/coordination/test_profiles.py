@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from support.records.profiles import profile_of
 
 from study import config
 from study.coordination import profiles
 from study.launchers import Session
 from study.planning.jobs import Answer, Job, Probed
-from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import group_by_variant, plan_runs
 
 SETTINGS = config.load("lr_grid", ["method=ether,lora", "lr=1e-3", "seeds=2"])
 GROUPS = group_by_variant(plan_runs(SETTINGS))
-PROFILE = Profile("", RunMapping.LAYERS, 2, {1: 0.2, 2: 0.1}, 0.1, 1.0, Footprint(1, 1))
+PROFILE = profile_of(2, {1: 0.2, 2: 0.1})
 
 
 class Probes(Session):

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.records.profiles import profile_of
 
 from study.launchers import Capacity, local
 from study.launchers.local import Local, Pool
 from study.launchers.processes import machine, neighbours
 from study.launchers.processes.neighbours import Place, Use, free_gpus, share_of_cores
 from study.planning.jobs import Answer, Job, Probed, Trained
-from study.planning.profile import Footprint, Profile
 from study.settings import LauncherSettings
 
 OTHER = """
@@ -257,7 +257,7 @@ def test_without_a_free_gpu_a_study_waits_until_one_is_free(
     assert capsys.readouterr().out.count("waiting for a GPU: results/other (process ") == 1
 
 
-PROFILE = Profile("", False, 1, {1: 0.1}, 0.1, 1.0, Footprint(1, 1))
+PROFILE = profile_of(2, {1: 0.2, 2: 0.1})
 
 
 @pytest.mark.parametrize("when,disturbed", [("never", False), ("before", True), ("after", True)])
