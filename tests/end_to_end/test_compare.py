@@ -86,11 +86,11 @@ def test_bad_input_is_one_line(study_command: Command) -> None:
         (["peft:HRRA"], "no tuner 'HRRA'"),
         (["peft:HRA", "baseline=nothing"], "unknown method 'nothing'"),
         (["peft:HRA", "sweep=lr_gird"], "unknown sweep 'lr_gird'"),
-        (["peft:HRA", "peft:HRA"], "two methods are called hra"),
+        (["peft:HRA", "peft:HRA"], "peft:HRA stands there twice"),
         (["peft:HRA", "method.hra.r=4"], "give options with their method"),
         (["seeds=3"], "no method to compare"),
         (["peft:HRA", "seedz=3"], "unknown key 'seedz'; nearest: seeds"),
-        (["same=ether"], "two of the methods are the same"),
+        (["same=ether"], "are the same, options included"),
         (["--check"], "--check takes one METHOD"),
         (
             ["peft:HRA", "task=glue", "task.subset=topic,similarity"],
