@@ -113,7 +113,9 @@ class LauncherSettings:
 
     name: str = setting("local", "local | slurm")
     device: str | None = setting(None, "null: cuda if there is one", choices=("cpu", "cuda"))
-    workers: int | None = setting(None, "local: processes; null: one per core, or one per GPU", above=0)
+    workers: int | None = setting(
+        None, "local: processes; null: one per core or GPU that no other study uses", above=0
+    )
     gpu_memory_gb: float | None = setting(
         None, "packs are no larger than fits in it, by an estimate", above=0
     )
@@ -129,7 +131,9 @@ class LauncherSettings:
     array_parallelism: int = setting(
         16, "tasks at a time; packs are cut so that all have something to do", above=0
     )
-    max_array: int = setting(1000, "tasks per array, as far as the cluster allows (MaxArraySize)", above=0)
+    max_array: int = setting(
+        1000, "tasks per array at most; fewer where the cluster takes fewer (MaxArraySize)", above=0
+    )
     setup: list[str] = field(
         default_factory=list, metadata=described("shell lines before the task, such as module load")
     )

@@ -98,7 +98,7 @@ def _begun_again(begun: Mapping[str, Progress]) -> list[str]:
 
 
 def _line(pack: PlannedPack, progress: Progress | None, job: JobState | None, steps: int) -> str:
-    attempts, step = progress or (1, 0)
+    attempts, step = (progress.attempts, progress.step) if progress else (1, 0)
     where = f"{job.where}: " if job else ""
     at = f", at step {step} or later of {steps}" if step else ""
     again = f", attempt {attempts}" if attempts > 1 else ""

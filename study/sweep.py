@@ -18,6 +18,7 @@ OVERRIDES = (
     ("seeds=3", "seeds 0, 1, 2"),
     ("method.ether.blocks=8", "an option; a,b,c on task.* and method.* adds an axis"),
     ("task=NAME scale=mini|paper", "task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ..."),
+    ("task.data=my.csv", "own data: task.text_column=NAME task.label_column=NAME, if not text and label"),
     ("task.accumulate=4", "parts of a batch, one after the other; task.gradient_checkpointing=true"),
     ("name=STUDY results=FOLDER", "where the results go: FOLDER/STUDY"),
     ("pack_size=1", "runs trained together (default: measured by a probe)"),

@@ -104,11 +104,9 @@ class Command:
         """Sorts the arguments.
 
         Raises:
-            UsageError: for an unknown key, one that is given twice, a value that its key refuses, or too few
-                or too many names.
+            UsageError: for an unknown key, a value that its key refuses, or too few or too many names.
         """
         names: list[str] = []
-        given: set[str] = set()
         keys = {key: each.default for key, each in self.keys.items()}
         overrides = []
         for argument in self._without_dashes(arguments):
@@ -116,9 +114,6 @@ class Command:
             if key in self.keys and value:
                 if complaint := self.keys[key].refuse(value):
                     raise UsageError(f"{argument}: {complaint}")
-                if key in given:
-                    raise UsageError(f"{key} is given twice; give it once")
-                given.add(key)
                 keys[key] = value
             elif self.is_override is not None and self.is_override(argument):
                 overrides.append(argument)

@@ -48,17 +48,16 @@ class Override:
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """Reads `key=value` and `key=a,b,c`.
+    """Reads `key=value` and `key=a,b,c`. Of a key that is given again the last holds, as in Hydra.
 
     Raises:
-        UsageError: if one cannot be read, or a key is given twice.
+        UsageError: if one cannot be read.
     """
-    parsed = [_parse(text) for text in overrides]
-    keys = [override.key for override in parsed]
-    if repeated := [key for i, key in enumerate(keys) if key in keys[:i]]:
-        both = " ".join(override.text for override in parsed if override.key == repeated[0])
-        raise UsageError(f"{repeated[0]} is given twice: {both}; give it once")
-    return parsed
+    last: dict[str, Override] = {}
+    for override in map(_parse, overrides):
+        last.pop(override.key, None)
+        last[override.key] = override
+    return list(last.values())
 
 
 def quoted(key: str, value: str) -> str:

@@ -133,7 +133,10 @@ def near_key(key: str, known: Collection[str]) -> str:
 
 
 def task_reads(task: str, setting: str) -> bool:
-    """Whether a task reads a setting: of those that are about data of one kind, not every task does."""
+    """Whether a task reads a setting: of those that are about data of one kind, not every task does.
+
+    Tasks read them as `settings.subset`, in their own file or in one that they import from `study.tasks`.
+    """
     if setting not in READ_BY_SOME_TASKS:
         return True
     return any(re.search(rf"\bsettings\.{setting}\b", source) for source in _sources(f"study.tasks.{task}"))

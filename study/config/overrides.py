@@ -64,8 +64,12 @@ def apply(config: DictConfig, override: Override) -> None:
         check_key(config, key)
         if not is_axis(key):
             raise UsageError(f"{key} takes one value: it is not an axis of the grid")
-        if _takes_list(config, key) and not any(isinstance(value, list) for value in values):
-            raise UsageError(f"{override.text}: give a list, such as {key}=[{','.join(map(str, values))}]")
+        if _takes_list(config, key):
+            if not any(isinstance(value, list) for value in values):
+                raise UsageError(
+                    f"{override.text}: give a list, such as {key}=[{','.join(map(str, values))}]"
+                )
+            values = [value if isinstance(value, list) else [value] for value in values]
         with open_dict(config):
             config.axes[key] = values
     else:

@@ -31,7 +31,7 @@ from study.planning.profile import Profile
 from study.planning.runs import Run, group_by_variant
 from study.planning.text import format_packs
 from study.settings import SweepSettings
-from study.storage import adapters, records, tables
+from study.storage import adapters, checkpoints, records, tables
 from study.storage.files import CannotWrite
 from study.storage.lock import locked
 from study.storage.optuna_index import write_study
@@ -80,6 +80,7 @@ def run_study(
                 _collect(folder, runs, began)
             raise
         table, statuses = _collect(folder, runs, began)
+        checkpoints.forget(folder, records.statuses(folder))
         if settings.save_adapters == "best":
             for line in adapters.keep_best(folder, table, [run.run_id for run in runs]):
                 print(line)
@@ -241,7 +242,10 @@ def _record_failure(job: TrainJob, answer: Died) -> None:
 def _plan(
     folder: Path, settings: SweepSettings, runs: list[Run], session: Session, capacity: Capacity
 ) -> tuple[list[Pack], Mapping[str, Profile]]:
-    """The packs, as an earlier call for the same runs planned them, and the variants' profiles."""
+    """The packs, as an earlier call for the same runs planned them, and the variants' profiles.
+
+    Of other runs or sizes, those that have begun go on from their checkpoints.
+    """
     before = read_plan(folder)
     by_id = {run.run_id: run for run in runs}
     if (
@@ -255,4 +259,6 @@ def _plan(
     groups = group_by_variant(runs)
     profiles_by_variant = profiles.probe_missing(groups, settings, session, capacity.threads)
     sizes = best_pack_sizes(groups, profiles_by_variant, capacity.workers, capacity.startup_s)
-    return plan_packs(runs, sizes), profiles_by_variant
+    begun = [progress for progress in checkpoints.unfinished_packs(folder).values() if progress.step]
+    begun.sort(key=lambda progress: -progress.step)
+    return plan_packs(runs, sizes, [progress.run_ids for progress in begun]), profiles_by_variant

@@ -11,6 +11,7 @@ a study takes free ones, waits for one where there is none, and keeps what it ha
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import queue
@@ -102,8 +103,7 @@ class Pool(Session):
 
     def __enter__(self) -> Pool:
         self.logs.mkdir(parents=True, exist_ok=True)
-        if line := folders.words(folders.elsewhere()):
-            print(line, flush=True)
+        _say_once(folders.words(folders.elsewhere()))
         workers = self.capacity.workers
         if devices := _devices(self.settings):
             self.devices = self._take_gpus(devices)
@@ -114,7 +114,7 @@ class Pool(Session):
             what = f"{self.place.use.cores} of {cores()} cores"
             if devices:
                 what = f"GPU {', '.join(self.devices)} of {', '.join(devices)}, and {what}"
-            print(f"also at work on this machine: {_words(neighbours)}; this study takes {what}", flush=True)
+            _say_once(f"also at work on this machine: {_words(neighbours)}; this study takes {what}")
         self.processes = [self._new_process(index) for index in range(workers)]
         return self
 
@@ -211,6 +211,13 @@ class Pool(Session):
         if isinstance(answer, Probed) and beside:
             return replace(answer, disturbed=f"{beside} at work on this machine")
         return answer
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """A command may open several sessions, one to look at its tasks first."""
+    if line:
+        print(line, flush=True)
 
 
 def _words(neighbours: Sequence[Use]) -> str:

@@ -9,6 +9,9 @@ from study.planning.runs import Run
 from study.settings import TaskSettings
 from study.tasks.data_summary import DataSummary, Lengths
 
+OF_FILES = ("sha256:", "stat:")
+"""How fingerprints of files begin, which are one data set unless they are of GLUE."""
+
 FEW = 6
 """So many classes or layers are named one by one."""
 
@@ -23,18 +26,21 @@ def format_inspections(
         inspections: by the task's key; tasks without one are left out.
     """
     tasks = {key: asked[key][0].task for key in inspections}
+    subsets = {task.subset for task in tasks.values()}
     lines: dict[str, None] = {}  # a set that stays in order
-    for part in (_data_lines, _model_lines):
-        for key, inspection in inspections.items():
-            lines |= dict.fromkeys(part(tasks[key], inspection))
+    for key, inspection in inspections.items():
+        of_files = inspection.fingerprints.data.startswith(OF_FILES)
+        subset = None if of_files and len(subsets) == 1 else tasks[key].subset
+        lines |= dict.fromkeys(_data_lines(tasks[key].data, subset, inspection.data))
+    for key, inspection in inspections.items():
+        lines |= dict.fromkeys(_model_lines(tasks[key], inspection.model))
     return list(lines)
 
 
-def _data_lines(task: TaskSettings, inspection: Inspection) -> list[str]:
-    data = inspection.data
+def _data_lines(source: str, subset: str | None, data: DataSummary) -> list[str]:
     rows = ", ".join(f"{split} {count:,}" for split, count in data.rows.items())
     parts = [f"{rows} rows", data.kind, _classes(data), ", ".join(data.columns), _lengths(data.lengths)]
-    where = f"{task.data}, {task.subset}" if task.subset else task.data
+    where = f"{source}, {subset}" if subset else source
     return [f"  data {where}: {'; '.join(filter(None, parts))}", *(f"    {note}" for note in data.notes)]
 
 
@@ -62,8 +68,7 @@ def _lengths(lengths: Lengths | None) -> str:
     return f"{longest}, {cut}"
 
 
-def _model_lines(task: TaskSettings, inspection: Inspection) -> list[str]:
-    model = inspection.model
+def _model_lines(task: TaskSettings, model: ModelSummary) -> list[str]:
     return [
         f"  model {task.model}: {model.name}, {model.size:,} parameters",
         f"  adapts {_adapted(model)}{_head(model)}",

@@ -1,7 +1,7 @@
 """From runs to packs. A *pack* is a set of runs that train together over one shared frozen model.
 
 Packs are a function of the settings (and of what the machine was measured to do best), never of what happens
-to be missing, so that an interrupted sweep ends with the same table as an undisturbed one.
+to be missing. Where the settings change under way, runs that have begun keep to those that began with them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,22 @@ class Pack:
         return pack_seconds(first.task, profiles[first.variant], len(self.runs))
 
 
-def plan_packs(runs: Sequence[Run], pack_sizes: Mapping[str, int]) -> list[Pack]:
-    """Cuts each variant's runs into packs of nearly equal size, at most `pack_sizes[variant]`."""
+def plan_packs(
+    runs: Sequence[Run], pack_sizes: Mapping[str, int], begun: Sequence[Collection[str]] = ()
+) -> list[Pack]:
+    """Cuts each variant's runs into packs of nearly equal size, at most `pack_sizes[variant]`.
+
+    Args:
+        begun: run_ids that have a checkpoint together; others never join them.
+    """
+    packs, left = [], list(runs)
+    for run_ids in begun:
+        packs += _cut([run for run in left if run.run_id in run_ids], pack_sizes)
+        left = [run for run in left if run.run_id not in run_ids]
+    return packs + _cut(left, pack_sizes)
+
+
+def _cut(runs: Sequence[Run], pack_sizes: Mapping[str, int]) -> list[Pack]:
     packs = []
     for variant, group in group_by_variant(runs).items():
         count = -(-len(group) // pack_sizes[variant])

@@ -1,11 +1,14 @@
 """What a pack in training leaves behind, so that it goes on bit for bit where it was.
 
+    results/<name>/checkpoints/<pack_id>/runs.json              the pack's run_ids
     results/<name>/checkpoints/<pack_id>/attempt-<n>            empty; claimed by one process
     results/<name>/checkpoints/<pack_id>/<step>-<n>.checkpoint  sealed safetensors, two generations
 
 Attempts are numbered. One that finds a later attempt, or that its pack is done, stops: two processes
 may work on one pack for a while (a node that is cut off and the node its job was given to), but only
 the latest goes on, and a run's first finished record wins. No pickle is read.
+
+A checkpoint belongs to its runs: a pack that is cut out of another one goes on from the other's.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from study.planning.packs import pack_id
 from study.storage.files import from_json, quarantine, sealed, to_json, unseal, write_atomically
 
 GENERATIONS = 2
+RUNS = "runs.json"
 
 State = tuple[dict[str, Any], dict[str, Any]]
 """Tensors by name (torch's, which is not imported here), and everything else as JSON."""
@@ -34,10 +39,22 @@ class Superseded(Exception):
 
 
 class Progress(NamedTuple):
-    """How far an unfinished pack has come: how often it was begun, and the step of its last checkpoint."""
+    """How far an unfinished pack has come: how often it was begun, and the step of its last checkpoint.
+
+    Attributes:
+        run_ids: of the pack; none where an older version began it.
+    """
 
     attempts: int
     step: int
+    run_ids: tuple[str, ...] = ()
+
+
+class Saved(NamedTuple):
+    """A checkpoint, and which of its pack's runs are wanted of it, by their places."""
+
+    state: State
+    rows: tuple[int, ...]
 
 
 def unfinished_packs(folder: Path) -> dict[str, Progress]:
@@ -45,14 +62,32 @@ def unfinished_packs(folder: Path) -> dict[str, Progress]:
     progress = {}
     for pack in (folder / "checkpoints").glob("*/"):
         steps = [int(path.name.split("-")[0]) for path in pack.glob("*.checkpoint")]
-        progress[pack.name] = Progress(len(list(pack.glob("attempt-*"))), max(steps, default=0))
+        attempts = len(list(pack.glob("attempt-*")))
+        progress[pack.name] = Progress(attempts, max(steps, default=0), _run_ids(pack))
     return progress
+
+
+def forget(folder: Path, finished: Collection[str]) -> None:
+    """Removes what is left of packs whose runs are all finished, perhaps in other packs."""
+    for name, progress in unfinished_packs(folder).items():
+        if progress.run_ids and set(progress.run_ids) <= set(finished):
+            shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (folder / "checkpoints").rmdir()
+
+
+def _run_ids(pack: Path) -> tuple[str, ...]:
+    try:
+        return tuple(from_json((pack / RUNS).read_bytes()))
+    except (OSError, ValueError):
+        return ()
 
 
 class Attempt:
     """One attempt at a pack.
 
     Args:
+        run_ids: of the pack, in its order.
         every_s: seconds between checkpoints.
         stop: asked after every step; once it is true, the attempt saves and raises `Stopped`.
 
@@ -64,32 +99,38 @@ class Attempt:
     """
 
     def __init__(
-        self, folder: Path, pack_id: str, every_s: float, stop: Callable[[], bool] = lambda: False
+        self,
+        folder: Path,
+        run_ids: Sequence[str],
+        every_s: float,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.folder = folder / "checkpoints" / pack_id
+        self.run_ids = tuple(run_ids)
+        self.folder = folder / "checkpoints" / pack_id(run_ids)
         self.every_s, self.stop = every_s, stop
         before = [int(path.name.removeprefix("attempt-")) for path in self.folder.glob("attempt-*")]
         self.number = 1 + max(before, default=0)
         while not write_atomically(self._claim(self.number), b"", replace=False):
             self.number += 1
+        write_atomically(self.folder / RUNS, to_json(self.run_ids))
         self._saved_at = time.monotonic()
 
     def _claim(self, number: int) -> Path:
         return self.folder / f"attempt-{number}"
 
-    def load(self) -> State | None:
-        """The last checkpoint that is whole; damaged ones are set aside with a message."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load
+    def load(self) -> Saved | None:
+        """The last checkpoint of these runs that is whole; damaged ones are set aside with a message.
 
-        for path in sorted(self.folder.glob("*.checkpoint"), reverse=True):
-            body = unseal(path)
-            if body is not None:
-                try:
-                    return load(body), from_json(_metadata(body))
-                except (SafetensorError, KeyError, ValueError):
-                    pass  # whole, but not ours
-            quarantine(path, "Going on from the one before.")
+        It is the pack's own, or else that of a pack which these runs were cut out of.
+        """
+        packs = [(self.folder, self.run_ids)]
+        others = unfinished_packs(self.folder.parent.parent).items()
+        for name, progress in sorted(others, key=lambda other: -other[1].step):
+            if name != self.folder.name and set(self.run_ids) <= set(progress.run_ids):
+                packs.append((self.folder.parent / name, progress.run_ids))
+        for folder, run_ids in packs:
+            if (state := _last_state(folder)) is not None:
+                return Saved(state, tuple(run_ids.index(run_id) for run_id in self.run_ids))
         return None
 
     def keep(self, step: int, state: Callable[[], State]) -> None:
@@ -122,6 +163,21 @@ class Attempt:
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()  # when it was the last
+
+
+def _last_state(pack: Path) -> State | None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    for path in sorted(pack.glob("*.checkpoint"), reverse=True):
+        body = unseal(path)
+        if body is not None:
+            try:
+                return load(body), from_json(_metadata(body))
+            except (SafetensorError, KeyError, ValueError):
+                pass  # whole, but not ours
+        quarantine(path, "Going on from the one before.")
+    return None
 
 
 def _metadata(body: bytes) -> bytes:

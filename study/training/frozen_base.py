@@ -46,16 +46,14 @@ class BaseBuffers:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._before = [(buffer, buffer.detach().clone()) for _, buffer in _persistent_buffers(model)]
-        self._versions = [buffer._version for buffer, _ in self._before]
+        self._buffers = [buffer for _, buffer in _persistent_buffers(model)]
+        self._before = [buffer.detach().clone() for buffer in self._buffers]
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Undoes what in-place operations did since the last time."""
-        for index, (buffer, before) in enumerate(self._before):
-            if buffer._version != self._versions[index]:
-                buffer.copy_(before)
-                self._versions[index] = buffer._version
+        """Undoes what in-place operations have done. BatchNorm's tell nobody, so nothing is asked."""
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._before)
 
 
 class BaseSeal:

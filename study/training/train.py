@@ -21,6 +21,7 @@ from study.tasks import Task
 from study.training.frozen_base import BaseBuffers, train_mode
 from study.training.geometry import Geometry, averages
 from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
+from study.training.pack_state import of_runs
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import evaluate_runs, forward_backward, training_batches
 from study.training.schedule import evaluation_steps, learning_rate_share
@@ -231,8 +232,9 @@ def train(
             return tensors, facts | {"measured": measured.to_json()}
 
         if saved := attempt.load() if attempt else None:
-            training.restore(saved)
-            measured = Measurements.from_json(saved[1]["measured"])
+            state_of_runs = of_runs(saved.state, saved.rows)
+            training.restore(state_of_runs)
+            measured = Measurements.from_json(state_of_runs[1]["measured"])
         else:
             measured.add(training.measure())
         while training.step < task.settings.steps:

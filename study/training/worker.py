@@ -190,7 +190,7 @@ class Worker:
             return Refused(changed)
         job = dataclasses.replace(job, fingerprints=found)
         try:
-            attempt = Attempt(folder, pack_id, job.checkpoint_s, self.stop)
+            attempt = Attempt(folder, [run.run_id for run in job.runs], job.checkpoint_s, self.stop)
             pack_records = self._pack_records(job, attempt)
             if pack_records is None:
                 attempt.close()

@@ -52,7 +52,6 @@ REFUSED = [
     ("study.status nope", "no study results/nope; results holds no study yet"),
     ("study.status results/nope", "no study results/nope"),
     ("study.status nope --results here", "no study here/nope; here holds no study yet"),
-    ("study.status nope results=here results=there", "results is given twice"),
     ("study.evaluate nope", "no study results/nope"),
     ("study.evaluate nope --results=here", "no study here/nope"),
     ("analysis.report nope", "no results in results/nope"),

@@ -112,13 +112,13 @@ def test_refused_in_one_line(text: str, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_key_is_given_once() -> None:
-    with pytest.raises(
-        UsageError, match="task.steps is given twice: task.steps=1 task.steps=2,3; give it once"
-    ):
-        config.load("lr_grid", ["task.steps=1", "task.steps=2,3"])
-    with pytest.raises(UsageError, match="method is given twice"):
-        config.load("lr_grid", ["method=ether", "methods=lora"])
+def test_of_a_key_that_is_given_again_the_last_holds() -> None:
+    """As in Hydra, so that a script can pass on what it is given behind what it sets."""
+    s = config.load(
+        "lr_grid", ["task.steps=1,2", "lr=1", "method=ether", "task.steps=3", "+lr=2", "methods=lora"]
+    )
+    assert (s.task.steps, s.axes, s.lr, s.methods) == (3, {}, [2], ["lora"])
+    assert config.load("lr_grid", ["task.steps=3", "task.steps=1,2"]).axes == {"task.steps": [1, 2]}
 
 
 @pytest.mark.parametrize("path", [

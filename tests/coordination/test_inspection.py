@@ -36,7 +36,7 @@ class Scripted(Session):
 
 
 def runs_of(*subsets: str) -> list[Run]:
-    return plan_runs(load("lr_grid", ["method=ether,lora", f"task.subset={','.join(subsets)}"]))
+    return plan_runs(load("lr_grid", ["task=glue", "method=ether,lora", f"task.subset={','.join(subsets)}"]))
 
 
 def test_every_run_has_the_parameters_and_the_origin_that_were_found() -> None:
@@ -50,8 +50,8 @@ def test_every_run_has_the_parameters_and_the_origin_that_were_found() -> None:
 @pytest.mark.parametrize("answer, words", [
     (Refused("no such file"), "no such file"),
     (Refused("the hub could not be reached", out_of_reach=True), "the hub could not be reached"),
-    (Died(1, "no memory"), "task vtab cannot be inspected: no memory"),
-    (Lost("gone"), "task vtab cannot be inspected: gone"),
+    (Died(1, "no memory"), "task glue cannot be inspected: no memory"),
+    (Lost("gone"), "task glue cannot be inspected: gone"),
 ])  # fmt: skip
 def test_where_the_runs_are_to_train_nothing_may_be_wrong(answer: Answer, words: str) -> None:
     with pytest.raises(UsageError, match=words):

@@ -11,12 +11,12 @@ from study import config
 from study.coordination import profiles
 from study.launchers import Session
 from study.planning.jobs import Answer, Job, Probed
-from study.planning.profile import Footprint, Profile
+from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import group_by_variant, plan_runs
 
 SETTINGS = config.load("lr_grid", ["method=ether,lora", "lr=1e-3", "seeds=2"])
 GROUPS = group_by_variant(plan_runs(SETTINGS))
-PROFILE = Profile("", False, 2, {1: 0.2, 2: 0.1}, 0.1, 1.0, Footprint(1, 1))
+PROFILE = Profile("", RunMapping.LAYERS, 2, {1: 0.2, 2: 0.1}, 0.1, 1.0, Footprint(1, 1))
 
 
 class Probes(Session):

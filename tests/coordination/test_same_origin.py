@@ -27,7 +27,7 @@ PRINTS = Fingerprints("sha256:a", "sha256:m")
 
 
 def runs_of(*overrides: str) -> list[Run]:
-    given = ["method=ether", "seeds=1", "lr=1e-3,1e-2", "task.data=my.csv", *overrides]
+    given = ["method=ether", "seeds=1", "lr=1e-3,1e-2", *(overrides or ["task.data=my.csv"])]
     return plan_runs(config.load("lr_grid", given))
 
 

@@ -90,7 +90,7 @@ def test_bad_input_is_one_line(study_command: Command) -> None:
         (["peft:HRA", "method.hra.r=4"], "give options with their method"),
         (["seeds=3"], "no method to compare"),
         (["peft:HRA", "seedz=3"], "unknown key 'seedz'; nearest: seeds"),
-        (["same=ether"], "are the same, options included"),
+        (["same=ether"], "ether and same are the same"),
         (["--check"], "--check takes one METHOD"),
         (
             ["peft:HRA", "task=glue", "task.subset=topic,similarity"],

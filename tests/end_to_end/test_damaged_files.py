@@ -86,10 +86,10 @@ def test_400_damages_are_noticed(undisturbed: Path, tmp_path: Path) -> None:
     """200 flipped bits and 200 cut ends over checkpoints, records and tables."""
     study = tmp_path / "study"
     shutil.copytree(undisturbed, study)
-    attempt = Attempt(study, "pack", every_s=0)
+    attempt = Attempt(study, ["run"], every_s=0)
     for step in (1, 2):
         attempt.save(step, ({"row": torch.arange(50.0) * step}, {"step": step, "loss": float("nan")}))
-    newest = study / "checkpoints" / "pack" / "000000002-1.checkpoint"
+    newest = attempt.folder / "000000002-1.checkpoint"
     targets = [newest, *(study / "records").glob("*.json"), *study.glob("*.parquet")]
     chance, noticed = random.Random(0), 0
     for trial in range(400):
@@ -97,8 +97,12 @@ def test_400_damages_are_noticed(undisturbed: Path, tmp_path: Path) -> None:
         whole = target.read_bytes()
         target.write_bytes(damaged(whole, ("flip", "cut")[trial % 2], chance))
         if target.suffix == ".checkpoint":
-            _, facts = attempt.load() or ({}, {"step": None})
-            noticed += facts["step"] == 1 and target.with_name(f"{target.name}.damaged").exists()
+            saved = attempt.load()
+            noticed += (
+                saved is not None
+                and saved.state[1]["step"] == 1
+                and target.with_name(f"{target.name}.damaged").exists()
+            )
         elif target.suffix == ".parquet":
             noticed += damaged_tables(study) == [target]
         else:

@@ -29,7 +29,7 @@ def test_help_does_not_wait_for_torch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["alpacca"], "no study alpacca; nearest: alpaca"),
+        (["alpacca"], "no study results/alpacca; nearest: alpaca"),
         (["alpaca", "limits=3"], "unknown key 'limits'; nearest: limit"),
         (["alpaca", "mmlu"], "'mmlu' is not an option; write key=value"),
         (["alpaca", "benchmarks="], "'benchmarks=' is not an option"),

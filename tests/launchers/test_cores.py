@@ -47,12 +47,12 @@ CPU1, MEM1 = "sys/fs/cgroup/cpu,cpuacct", "sys/fs/cgroup/memory"
      {f"{CPU1}/x/y/cpu.cfs_quota_us": "-1", f"{CPU1}/x/y/cpu.cfs_period_us": "100000",
       f"{CPU1}/x/cpu.cfs_quota_us": "250000", f"{CPU1}/x/cpu.cfs_period_us": "100000",
       f"{MEM1}/m/memory.limit_in_bytes": "99"}, 2.5, 99),
-    (V1.format(part="/docker/1f"), "4:memory:/docker/1f\n1:cpu,cpuacct:/docker/1f",  # as Docker shows them
+    (V1.format(part="/docker/1f"), "4:memory:/docker/1f\n1:cpu,cpuacct:/docker/1f",  # by Docker
      {f"{CPU1}/cpu.cfs_quota_us": "150000", f"{CPU1}/cpu.cfs_period_us": "100000"}, 1.5, None),
-    (V1.format(part="/"), "4:memory:/docker/1f\n1:cpu,cpuacct:/docker/1f",  # a path that is not to be seen here
+    (V1.format(part="/"), "4:memory:/docker/1f\n1:cpu,cpuacct:/docker/1f",  # not to be seen
      {f"{CPU1}/cpu.cfs_quota_us": "150000", f"{CPU1}/cpu.cfs_period_us": "100000"}, 1.5, None),
-    (HYBRID, "1:cpu,cpuacct:/x\n0::/", {f"{CPU1}/x/cpu.cfs_quota_us": "100000", f"{CPU1}/x/cpu.cfs_period_us": "50000"},
-     2.0, None),
+    (HYBRID, "1:cpu,cpuacct:/x\n0::/",
+     {f"{CPU1}/x/cpu.cfs_quota_us": "100000", f"{CPU1}/x/cpu.cfs_period_us": "50000"}, 2.0, None),
     ("", "", {}, None, None),
 ])  # fmt: skip
 def test_limits_of_cgroups(
@@ -68,7 +68,8 @@ def test_a_system_without_cgroups_limits_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quota,environment,expected", [
     (None, {}, 8), (1.5, {}, 1), (0.2, {}, 1), (3.0, {}, 3), (64.0, {}, 8),
-    (None, {"SLURM_CPUS_PER_TASK": "2", "SLURM_CPUS_ON_NODE": "6"}, 2), (None, {"SLURM_CPUS_ON_NODE": "6"}, 6),
+    (None, {"SLURM_CPUS_PER_TASK": "2", "SLURM_CPUS_ON_NODE": "6"}, 2),
+    (None, {"SLURM_CPUS_ON_NODE": "6"}, 6),
     (1.0, {"SLURM_CPUS_ON_NODE": "6"}, 1), (None, {"SLURM_CPUS_ON_NODE": "72(x2)"}, 8),
 ])  # fmt: skip
 def test_threads_and_workers_follow_the_tightest(
@@ -98,7 +99,9 @@ def test_workers_fit_in_the_memory_of_the_container(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
     """A real cgroup of this machine, of version 1 or 2, with one and a half cores."""
-    folder = next((p for p in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")) if os.access(p, os.W_OK)), None)
+    folder = next(
+        (p for p in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")) if os.access(p, os.W_OK)), None
+    )
     if folder is None:
         pytest.skip("no cgroup can be made here")
     own = folder / f"study-test-{os.getpid()}"
@@ -124,5 +127,6 @@ def test_a_real_quota_is_seen(cgroup: Path) -> None:
 
 def test_a_real_affinity_is_seen() -> None:
     one = machine.affinity()[0]
-    program = f"import os; os.sched_setaffinity(0, {{{one}}}); from study.launchers.processes.machine import cores; print(cores())"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "1\n"
+    program = "from study.launchers.processes.machine import cores; print(cores())"
+    pinned = f"import os; os.sched_setaffinity(0, {{{one}}}); {program}"
+    assert subprocess.run([sys.executable, "-c", pinned], capture_output=True, text=True).stdout == "1\n"

@@ -298,8 +298,13 @@ def test_the_page_is_this_table_and_its_options_can_be_given() -> None:
     given = {(t.method, option): value for t in (*TUNERS, *VARIANTS) for option, value in t.options.items()}
     texts = [f"method.{method}.{option}={written(value)}" for (method, option), value in given.items()]
     assert all(f"`{text}`" in page() for text in texts)
-    settings = load("lr_grid", [f"method={','.join(t.method for t in TUNERS)}", *texts])
-    assert all(settings.method[method][option] == value for (method, option), value in given.items())
+    train = [t for t in (*TUNERS, *VARIANTS) if t.trains != NOT]
+    for tuner in train:
+        texts = [
+            f"method.{tuner.method}.{option}={written(value)}" for option, value in tuner.options.items()
+        ]
+        settings = load("lr_grid", [f"method={tuner.method}", *texts])
+        assert tuner.options.items() <= settings.method.get(tuner.method, {}).items()
 
 
 @pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora"])

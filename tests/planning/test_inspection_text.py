@@ -28,9 +28,9 @@ MODEL = ModelSummary("Bert", 1_234_567, {"query": 12, "value": 12}, ("pooler", "
 
 
 def lines(data: DataSummary, model: ModelSummary, *overrides: str) -> list[str]:
-    runs = plan_runs(load("lr_grid", ["task.data=my.csv", "task.model=bert", *overrides]))
+    runs = plan_runs(load("lr_grid", ["task=glue", "task.data=my.csv", "task.model=bert", *overrides]))
     asked = runs_to_inspect(runs)
-    found = Inspection(Fingerprints(), data, model, (7,))
+    found = Inspection(Fingerprints("sha256:a"), data, model, (7,))
     return format_inspections(asked, dict.fromkeys(asked, found))
 
 

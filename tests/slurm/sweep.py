@@ -17,11 +17,17 @@ from support.paths import FAULTS
 from study.launchers.cluster.batches import batch_name
 from study.storage.schema import CIRCUMSTANCES
 
+
+def last_wins(arguments: list[str]) -> list[str]:
+    """The arguments with each key once, as commands want them."""
+    return list({argument.partition("=")[0]: argument for argument in arguments}.values())
+
+
 TWENTY = [
     "lr_grid", "method=ether,lora", "lr=1e-4,1e-3,1e-2,1e-1,1", "seeds=2", "pack_size=5", "task.steps=100",
     "task.evaluations=2", "report=false", "name=study", "checkpoint_s=2", "launcher.device=cpu",
 ]  # fmt: skip
-TEN = [*TWENTY, "method=ether"]
+TEN = last_wins([*TWENTY, "method=ether"])
 INTERVAL_S = 2.0
 
 
@@ -61,7 +67,8 @@ class Sweep:
         self.start()
 
     def start(self, *more: str) -> None:
-        arguments = [*self.arguments, "launcher=slurm", f"launcher.partition={self.partition}", *more]
+        own = ["launcher=slurm", f"launcher.partition={self.partition}"]
+        arguments = last_wins([*self.arguments, *own, *more])
         self.began = time.monotonic()
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(

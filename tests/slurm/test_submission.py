@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from slurm.cluster import Cluster, missing_programs
-from slurm.sweep import TEN, Sweep, same_tables
-from slurm.test_slurm import expected  # noqa: F401
+from slurm.sweep import TEN, Sweep, last_wins, same_tables
 
 from study.training.probe import TIMED_STEPS, WARM_STEPS
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 NODES = {"jobs": ([1, 2], "Default=YES"), "limited": ([3, 4], "")}
 AT_MOST = 4
-ONE_EACH = [*TEN, "pack_size=1"]
+ONE_EACH = last_wins([*TEN, "pack_size=1"])
 """Ten packs of one run."""
 PROBED = WARM_STEPS + TIMED_STEPS
 """Steps of the probe, which look like those of the first run."""
@@ -46,6 +46,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.stop()
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ten packs on this machine."""
+    folder = tmp_path_factory.mktemp("local")
+    subprocess.run(
+        [sys.executable, "-m", "study.sweep", *ONE_EACH, "launcher.workers=2"], cwd=folder, check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return folder / "results" / "study"
+
+
 def job_of(cluster: Cluster, sweep: Sweep) -> str:
     """What Slurm knows of one of the sweep's tasks."""
     found: list[str] = []
@@ -66,7 +77,7 @@ def job_of(cluster: Cluster, sweep: Sweep) -> str:
 def test_a_sweep_from_inside_a_job_is_as_its_settings_say(
     cluster: Cluster,
     tmp_path: Path,
-    expected: Path,  # noqa: F811
+    expected: Path,
 ) -> None:
     """The job has memory per core, a profile says more; the tasks have what the settings say."""
     inherited = {
@@ -83,7 +94,7 @@ def test_a_sweep_from_inside_a_job_is_as_its_settings_say(
             return ["sbatch", "--wait", "-o", str(self.output), *options, "--wrap", wrapped]
 
     settings = ["launcher.mem_gb=0.5", "launcher.account=free", "launcher.timeout_min=77"]
-    sweep = FromInside(cluster, tmp_path / "inside", "jobs", [*TEN, *settings], slow=0.05)
+    sweep = FromInside(cluster, tmp_path / "inside", "jobs", [*ONE_EACH, *settings], slow=0.05)
     job = job_of(cluster, sweep)
     assert sweep.ended() == 0, sweep.text()
     assert "TimeLimit=01:17:00" in job and "Partition=jobs" in job and "Account=free" in job
@@ -96,7 +107,7 @@ def test_a_sweep_from_inside_a_job_is_as_its_settings_say(
 def test_ten_packs_are_done_where_four_may_be_submitted(
     cluster: Cluster,
     tmp_path: Path,
-    expected: Path,  # noqa: F811
+    expected: Path,
 ) -> None:
     """The coordinator is killed once in between; nothing is trained twice."""
     arguments = [*ONE_EACH, "launcher.account=study"]
@@ -119,7 +130,7 @@ def test_ten_packs_are_done_where_four_may_be_submitted(
 def test_detached_a_limit_leaves_the_rest_to_the_same_command(
     cluster: Cluster,
     tmp_path: Path,
-    expected: Path,  # noqa: F811
+    expected: Path,
 ) -> None:
     arguments = [*ONE_EACH, "launcher.account=study", "detach=true"]
     sweep = Sweep(cluster, tmp_path / "detached", "limited", arguments, slow=0.0)

@@ -93,7 +93,7 @@ def test_a_layer_counts_for_the_longest_name_that_means_it() -> None:
 
 @pytest.mark.parametrize("overrides, words", [
     (["method=ether", "method.ether.blocks=7"], "method ether: blocks=7 does not divide the width 64"),
-    (["method=lora", "method.lora.r=-1"], "method lora: "),
+    (["method=boft", "method.boft.boft_block_size=7"], "method boft: "),
     (["task.target_modules=[query]"], "has no layer query"),
     (["task=glue", "task.subset=null", "task.data=nope.csv"], "task.data=nope.csv"),
     (["task.model=./nothing"], "task.model=./nothing: no such folder"),

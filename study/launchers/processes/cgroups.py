@@ -1,7 +1,7 @@
 """What cgroups allow this process, as containers and batch systems use them: versions 1 and 2, and nested.
 
-A container with `--cpus=1.5` sees all of its host's cores, and so does the process's affinity: the quota stands in
-files of the process's cgroup alone, or of one above it.
+A container with `--cpus=1.5` sees all of its host's cores, and so does the process's affinity: the quota
+stands in files of the process's cgroup alone, or of one above it.
 """
 
 from __future__ import annotations

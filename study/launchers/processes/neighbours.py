@@ -80,6 +80,8 @@ class Place:
 
     def neighbours(self) -> list[Use]:
         """What the other studies that run now use; none where that cannot be known."""
+        if not self.folder.exists():
+            return []  # and a dry run makes none
         with self._locked() as locked:
             return self._others() if locked else []
 

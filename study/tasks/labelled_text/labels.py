@@ -16,8 +16,10 @@ CLASSIFICATION, REGRESSION = "classification", "regression"
 MISSING = ("NA", "N/A", "NaN", "nan", "null", "None")
 """Words that stand for no label, unless `task.kind=classification` makes each word a class."""
 
-NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+"""Not `007`, which is a word."""
+
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 MOST_CLASSES = 20
 """Different labels above which whole numbers with a decimal point are numbers, and below which any number of
@@ -75,7 +77,7 @@ def number_in(label: Any) -> int | float | None:
     if isinstance(label, bool):
         return None
     if isinstance(label, str):
-        if not NUMBER.fullmatch(label) or not any(c.isdigit() for c in label):
+        if not NUMBER.fullmatch(label):
             return None
         label = float(label)
     if not isinstance(label, int | float):

@@ -74,7 +74,7 @@ def load_labelled(settings: TaskSettings) -> LabelledText:
         del parts["test"]
     given = {split: _labels(rows[label][:], settings, split) for split, rows in parts.items()}
     for split, rows in parts.items():
-        _check_texts(rows, columns, source, split)
+        _check_rows(rows, columns, label, source, split)
     notes += _stripped_note(parts, label)
     if is_glue:
         labels = _of_glue(subset)
@@ -143,9 +143,10 @@ def _is_hidden(rows: Dataset, label: str) -> bool:
     return all(each is None or number_in(each) == -1 for each in labels)
 
 
-def _check_texts(rows: Dataset, columns: Sequence[str], source: str, split: str) -> None:
-    """Refuses rows without text, and text that is something else."""
-    for number, texts in enumerate(zip(*(rows[name][:] for name in columns), strict=True), 1):
+def _check_rows(rows: Dataset, columns: Sequence[str], label: str, source: str, split: str) -> None:
+    """Refuses rows without text, text that is something else, and the names of the columns as a row."""
+    cells = zip(*(rows[name][:] for name in (*columns, label)), strict=True)
+    for number, (*texts, given) in enumerate(cells, 1):
         where = f"task.data={source}: row {number} of {split}"
         for name, text in zip(columns, texts, strict=True):
             if text is None:
@@ -154,7 +155,7 @@ def _check_texts(rows: Dataset, columns: Sequence[str], source: str, split: str)
                 raise UsageError(f"{where}: {name} is {text!r}, not text")
         if not any(text.strip() for text in texts):  # one of two may be: some of QQP's questions are
             raise UsageError(f"{where}: {' and '.join(columns)} empty")
-        if all(text.strip() == name for name, text in zip(columns, texts, strict=True)):
+        if given == label and all(text == name for name, text in zip(columns, texts, strict=True)):
             raise UsageError(f"{where} repeats the names of the columns; take it out")
 
 

@@ -149,25 +149,44 @@ def _check_that_no_row_swallows_others(rows: list[Row], lines: list[str], separa
     """A stray quotation mark and the next one, rows later, are a row over many lines to any CSV reader.
 
     It is found by the lines inside: one that by itself has as many cells as the header, and in one of them
-    what other rows have in that column (a label), is a row.
+    what other rows have in that column (a label, or a number where all are numbers), is a row.
     """
+    long = [row for row in rows if row.last > row.first]
+    if not long:
+        return
     width = len(rows[0].cells)
-    seen: list[set[str]] = [set() for _ in range(width)]
-    for row in rows[1:]:
-        if row.first == row.last and len(row.cells) == width:
-            for values, cell in zip(seen, row.cells, strict=True):
-                values.add(cell)
-    for row in rows:
-        for line in lines[row.first - 1 : row.last - 1]:
+    short = [row.cells for row in rows[1:] if row.first == row.last and len(row.cells) == width]
+    seen = [set(column) - {""} for column in zip(*short, strict=True)]
+    numeric = [all(map(_is_number, values)) for values in seen]
+    for row in long:
+        for i, line in enumerate(lines[row.first - 1 : row.last]):
             cells = line.split(separator)
-            if len(cells) == width and any(
-                c.strip() and c in values for c, values in zip(cells, seen, strict=True)
-            ):
+            if len(cells) != width or not seen:
+                continue
+            begin, end = 0, width  # of the cells that are inside the quotation marks
+            if i == 0:
+                begin = next((j for j, cell in enumerate(cells) if _opens(cell)), width) + 1
+            if i == row.last - row.first:
+                end = next((j for j, cell in enumerate(cells) if cell.rstrip().endswith('"')), 0)
+            if any(cells[j] in seen[j] or (numeric[j] and _is_number(cells[j])) for j in range(begin, end)):
                 raise UsageError(
                     f"{where}: lines {row.first} to {row.last} would be one row: the quotation mark that"
                     f" opens in line {row.first} closes in line {row.last}, and the lines between look like"
                     ' rows; double a mark that belongs to the text (""), or save as TSV or JSONL'
                 )
+
+
+def _opens(cell: str) -> bool:
+    """Whether quotation marks open in the cell and do not close in it."""
+    return cell.lstrip().startswith('"') and not QUOTED.fullmatch(cell.strip())
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_rows(header: list[str], rows: list[Row], where: str) -> None:

@@ -60,6 +60,12 @@ def load_images(source: str, model: str, label_column: str | None = None) -> Ima
         held_out=lambda rows: math.ceil(HELD_OUT * rows),
         stratify_by=label,
     )
+    labels = {split: rows[label][:] for split, rows in splits.items()}
+    for split, given in labels.items():
+        if missing := sum(each is None or each < 0 for each in given):
+            raise UsageError(
+                f"task.data={source}: {missing} of {len(given)} pictures of {split} have no {label}"
+            )
     try:
         processor = AutoImageProcessor.from_pretrained(model)
     except Exception as error:
@@ -75,7 +81,7 @@ def load_images(source: str, model: str, label_column: str | None = None) -> Ima
 
     return Images(
         splits={split: rows.with_transform(prepare) for split, rows in splits.items()},
-        labels={split: rows[label][:] for split, rows in splits.items()},
+        labels=labels,
         classes=parts["train"].features[label].names,
         columns=(f"image: {image}", f"label: {label}"),
         notes=(*notes, *split_notes(parts, splits)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ UNREADABLE = {
 }
 """Pictures too, but not for Pillow or not as pixels."""
 
+COMMON = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Modes in which every pixel has its colour in RGB."""
+
 DEEPEST = 65535
 """White, in a greyscale picture of 16 bits."""
 
@@ -50,8 +55,9 @@ def rgb(picture: Image.Image) -> Image.Image:
     Raises:
         ValueError: if its values have no known scale, or its mode none in RGB.
     """
-    if picture.getexif().get(TURNED, 1) != 1:
-        picture = ImageOps.exif_transpose(picture)
+    with contextlib.suppress(SyntaxError, ValueError, struct.error):  # damaged EXIF: as if there were none
+        if picture.getexif().get(TURNED, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
     if picture.mode == "F" or picture.mode.startswith("I"):
         white = 1 if picture.mode == "F" else DEEPEST
         values = np.asarray(picture).astype(np.float64)
@@ -92,7 +98,7 @@ def check_picture(path: Path | str) -> int:
     try:
         with Image.open(path) as picture:
             frames = int(getattr(picture, "n_frames", 1))
-            if picture.mode == "F" or picture.mode.startswith("I"):
+            if picture.mode not in COMMON:
                 rgb(picture)
             elif picture.format == "PNG":
                 picture.verify()

@@ -79,8 +79,9 @@ def _load_folder(folder: Path, source: str, wanted: Collection[str]) -> Loaded:
         else:
             chosen[split] = file
     if "train" not in chosen:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"task.data={source}: no train file in this folder (one of {known})")
+        known, names = ", ".join(FORMATS), [each.name for each in sorted(folder.iterdir())]
+        there = f"; has {listed(names)}" if names else ""
+        raise UsageError(f"task.data={source}: no train file in this folder (one of {known}){there}")
     parts, notes = {}, []
     for split, file in chosen.items():
         parts[split], of_file = load_file(file, wanted)

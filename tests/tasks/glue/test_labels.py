@@ -34,6 +34,8 @@ def of(labels: list[Any], file: str, model: str, folder: Path, *overrides: str, 
         (CSV, ["3.25", "1", "0.5"], []),
         (CSV, ["1e-3", "2"], []),
         (CSV, ["+1", "-1"], ["-1", "1"]),
+        (CSV, ["e4", "e5", "."], [".", "e4", "e5"]),
+        (CSV, [".5", "5.", "1e3"], []),
         (CSV, ["01", "02"], ["01", "02"]),  # not numbers: nobody counts so
         (CSV, [f"{i}.0" for i in range(30)], []),
         (JSON, [True, False], ["False", "True"]),
