@@ -66,6 +66,8 @@ def apply(config: DictConfig, override: Override) -> None:
             raise UsageError(f"{key} takes one value: it is not an axis of the grid")
         if _takes_list(config, key) and not any(isinstance(value, list) for value in values):
             raise UsageError(f"{override.text}: give a list, such as {key}=[{','.join(map(str, values))}]")
+        if _takes_list(config, key):
+            values = [[value] if isinstance(value, str) else value for value in values]
         with open_dict(config):
             config.axes[key] = values
     else:

@@ -98,7 +98,9 @@ def test_workers_fit_in_the_memory_of_the_container(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
     """A real cgroup of this machine, of version 1 or 2, with one and a half cores."""
-    folder = next((p for p in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")) if os.access(p, os.W_OK)), None)
+    folder = next(
+        (p for p in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")) if os.access(p, os.W_OK)), None
+    )
     if folder is None:
         pytest.skip("no cgroup can be made here")
     own = folder / f"study-test-{os.getpid()}"
