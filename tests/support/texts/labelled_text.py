@@ -72,8 +72,8 @@ def load(model: str, data: str, *overrides: str) -> Glue:
     """The task at `paper` scale, as a command would load it."""
     settings = config.load(
         "lr_grid",
-        ["task=glue", "scale=paper", "task.subset=null", f"task.model={model}", f"task.data={data}",
-         "task.batch_size=4", *overrides],
+        ["task=glue", "scale=paper", f"task.model={model}", f"task.data={data}", "task.batch_size=4",
+         *overrides],
     ).task  # fmt: skip
     task = tasks.load(settings)
     assert isinstance(task, Glue)
