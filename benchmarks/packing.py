@@ -62,7 +62,7 @@ class Bench:
     def train(self, name: str, runs: list[Hyperparameters], size: int) -> float:
         """Seconds to train the runs from start to end, evaluations included, in packs of `size`."""
         start = time.perf_counter()
-        scores = {split: evaluate(self.task, self.model, split)[0][0] for split in ("valid", "test")}
+        scores = {split: evaluate(self.task, self.model, split).primary for split in ("valid", "test")}
         for first in range(0, len(runs), size):
             train(self.task, self.model, self.method(name), runs[first : first + size], scores)
         return time.perf_counter() - start

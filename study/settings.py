@@ -99,12 +99,24 @@ class TaskSettings:
     head_lr: float | None = setting(
         None, "fixed rate of a trained head; null: the head stays frozen", above=0
     )
+    head_lr_cap: float | None = setting(
+        None, "instead of a fixed rate: a head trains at the adapter's, up to this", above=0
+    )
     noise: float = setting(
         0.0,
         "size of a random move of the adapter before training (steps=0: instead of it)",
         at_least=0,
         per_run=True,
     )
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether the task's head modules are trained beside the adapter."""
+        return self.head_lr is not None or self.head_lr_cap is not None
+
+    def head_rate(self, lr: float) -> float | None:
+        """Peak rate of a head beside an adapter that trains at `lr`; None if it stays frozen."""
+        return self.head_lr if self.head_lr_cap is None else min(lr, self.head_lr_cap)
 
 
 @dataclass

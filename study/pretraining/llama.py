@@ -132,11 +132,11 @@ def quality(checkpoint: Path) -> dict[str, float]:
     scores = {}
     for split in ("valid", "test"):
         task.fill(split, [("", text) for text in parts()[split][:200]])
-        scores[f"perplexity of prose, {split}"] = math.exp(evaluate(task, model, split)[1][0])
+        scores[f"perplexity of prose, {split}"] = math.exp(evaluate(task, model, split).loss)
         asked = [(ways_to_ask(row, SKILLS[row.skill].descriptions[0]), row.output) for row in rows()[split]]
         for way in asked[0][0]:
             task.fill(split, [(prompts[way], output) for prompts, output in asked])
-            scores[f"{way}, {split}"] = evaluate(task, model, split)[0][0]
+            scores[f"{way}, {split}"] = evaluate(task, model, split).primary
     return {name: round(value, 4) for name, value in scores.items()}
 
 

@@ -54,9 +54,20 @@ class Identity:
         return cls(run.run_id, sweep, task.name, task.scale, run.method, run.lr, run.seed, run.settings())
 
 
+METRIC = "metric."
+"""How the columns of further metrics begin."""
+
+PICTURES = "pictures"
+"""The column of the digest of a run's picture file, in tables of tasks that keep pictures."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, and what was measured of it."""
+    """How a run ended, and what was measured of it.
+
+    `further` has the task's metrics beside the primary one, on test: columns `metric.<name>`. Tasks name
+    them, so it is a mapping.
+    """
 
     status: str = column("ok | diverged | failed")
     reason: str = column("why it diverged or failed, empty if ok", default="")
@@ -90,6 +101,7 @@ class Outcome:
         "this run's share of one training step of its pack", varies=True, default=math.nan
     )
     pack_size: int = column("runs trained together", default=0)
+    further: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One run at one evaluation point."""
+    """One run at one evaluation point; `further` as in `Outcome`, on validation."""
 
     step: int = column("optimizer steps done; 0 is before training")
     train_loss: float = column("mean training loss since the previous point; nan at step 0")
@@ -132,6 +144,7 @@ class HistoryRow:
     weight_distance: float = column("as in runs")
     he_change: float = column("as in runs")
     parameter_growth: float = column("as in runs")
+    further: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,25 +163,31 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that one run leaves behind."""
+    """All that one run leaves behind.
+
+    Attributes:
+        pictures: the digest of its picture file (`study.storage.pictures`); empty if it keeps none.
+    """
 
     identity: Identity
     outcome: Outcome
     circumstances: Circumstances
     history: tuple[HistoryRow, ...] = ()
     layers: tuple[LayerRow, ...] = ()
+    pictures: str = ""
 
     def row(self) -> dict[str, Any]:
         """The run's row of `runs`, by column."""
         known = vars(self.identity) | vars(self.outcome) | vars(self.circumstances)
         settings = known.pop("settings")
-        return known | dict(settings)
+        kept = {PICTURES: self.pictures} if self.pictures else {}
+        return _with_metrics(known) | kept | dict(settings)
 
     def to_json(self) -> dict[str, Any]:
         """The form in a record's file; `study.storage.tables` makes columns of it as it is."""
         return {
             "row": self.row(),
-            "history": [vars(row) for row in self.history],
+            "history": [_with_metrics(vars(row)) for row in self.history],
             "layers": [vars(row) for row in self.layers],
         }
 
@@ -179,11 +198,25 @@ class RunRecord:
         settings = {key: value for key, value in row.items() if key.startswith(("method.", "task."))}
         return cls(
             dataclasses.replace(_filled(Identity, row), settings=settings),
-            _filled(Outcome, row),
+            dataclasses.replace(_filled(Outcome, row), further=_metrics_in(row)),
             _filled(Circumstances, row),
-            tuple(_filled(HistoryRow, point) for point in content["history"]),
+            tuple(
+                dataclasses.replace(_filled(HistoryRow, point), further=_metrics_in(point))
+                for point in content["history"]
+            ),
             tuple(_filled(LayerRow, layer) for layer in content["layers"]),
+            row.get(PICTURES, ""),
         )
+
+
+def _with_metrics(row: dict[str, Any]) -> dict[str, Any]:
+    """A row by column, with the columns of its further metrics."""
+    columns = {f"{METRIC}{name}": value for name, value in row["further"].items()}
+    return {name: value for name, value in row.items() if name != "further"} | columns
+
+
+def _metrics_in(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name.removeprefix(METRIC): value for name, value in row.items() if name.startswith(METRIC)}
 
 
 _EMPTY: dict[Any, Any] = {str: "", bool: False, int: 0, float: math.nan}

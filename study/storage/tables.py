@@ -17,6 +17,7 @@ from study.settings import TaskSettings
 from study.storage import records
 from study.storage.files import quarantine, write_atomically
 from study.storage.records import RecordJson
+from study.storage.rows import METRIC
 from study.storage.schema import TABLES, Schema
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def _typed(column: str, values: pd.Series) -> pd.Series:
 
 @typing.no_type_check
 def _kind_of_setting(column: str) -> type | None:
-    """`bool`, `int`, `float` or, for text and lists, `str`; None for a method's options."""
+    """`bool`, `int`, `float` (a metric too) or, for text and lists, `str`; None for a method's options."""
+    if column.startswith(METRIC):
+        return float
     hints = typing.get_type_hints(TaskSettings)
     hint = hints.get(column.removeprefix("task.")) if column.startswith("task.") else None
     if hint is None:

@@ -34,10 +34,15 @@ NO_TASKS = {"__init__", "data_summary"}
 class Task(ABC):
     """The contract. `rows` below is examples, times runs when a pack is trained.
 
+    A task whose score needs something generated (a picture, a text) sets `generates`: losses are still made
+    of what `forward` gives, predictions of what `sample` does.
+
     Attributes:
         metric: name of the primary metric in `metrics`.
         higher_is_better: its direction.
         chance: what a guess reaches.
+        generates: whether predictions are made of what `sample` gives, not of `forward`'s outputs.
+        kept_pictures: how many test examples each run leaves pictures of; see `pictures`.
         head_modules: modules to train beside the adapter when `task.head_lr` is set.
         padding: what pads rows that are shorter than others, by the tensor's name; 0 where it is not named.
     """
@@ -45,6 +50,8 @@ class Task(ABC):
     metric: str
     higher_is_better: bool = True
     chance: float
+    generates: bool = False
+    kept_pictures: int = 0
     head_modules: Sequence[str] = ()
     padding: Mapping[str, int] = {}
 
@@ -75,13 +82,34 @@ class Task(ABC):
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """One loss per row: (rows,)."""
 
+    def sample(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the model generates for each row: (rows, ...); only for tasks that generate.
+
+        One call does the whole of it, so that the runs of a pack generate at once. The noise that it starts
+        from is one of the batch's tensors: the same for every run.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """What the metrics need of each row, in floating point; nan where outputs are not finite."""
+        """What the metrics need of each row, in floating point; nan where outputs are not finite.
+
+        Args:
+            outputs: what `forward` gave; `sample`, if the task generates.
+        """
 
     @abstractmethod
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
+
+    def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What a run keeps to be looked at, by what it shows: (rows, 3, height, width) each, uint8, of one
+        size. Asked for the first `kept_pictures` test examples, by name in the order of display.
+
+        Args:
+            outputs: as for `predictions`.
+        """
+        raise NotImplementedError
 
     def data_summary(self) -> DataSummary:
         """What was understood of the data, said before anything is trained; a task may say more than this."""

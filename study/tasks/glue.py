@@ -90,10 +90,11 @@ class Glue(Task):
         return wanted
 
     def model(self) -> nn.Module:
+        names = self.head_modules if self.settings.trains_head else []
         return load_pretrained(
             AutoModelForSequenceClassification,
             self.path,
-            new_modules=[name.split(".")[0] for name in self.head_modules] if self.settings.head_lr else [],
+            new_modules=[name.split(".")[0] for name in names],
             **self.model_options,
         )
 

@@ -67,7 +67,7 @@ class Vtab(Task):
         return load_pretrained(
             AutoModelForImageClassification,
             self.path,
-            new_modules=self.head_modules if self.settings.head_lr else [],
+            new_modules=self.head_modules if self.settings.trains_head else [],
             num_labels=len(self.classes),
         )
 

@@ -19,7 +19,7 @@ from study.planning.profile import Footprint, RunMapping
 from study.tasks import Task
 from study.training.frozen_base import evaluation_mode, train_mode
 from study.training.packing import PackedModel, RunParameters, pack
-from study.training.passes import autocast, forward_backward, stack_runs
+from study.training.passes import forward_backward, losses_and_predictions, stack_runs
 
 SIZES = (2, 4)
 """Packs from which the share of one run is taken; one run alone is not mapped and so another case."""
@@ -74,10 +74,8 @@ def peak_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float
         forward_backward(task, packed, parameters, [task.batch(0, 0)] * runs)
     with torch.no_grad(), evaluation_mode(packed.base), Peak() as evaluation:
         batch = stack_runs(task, [next(task.batches("valid"))] * runs, packed.device)
-        with autocast(task.settings, packed.device):
-            outputs = packed(parameters.stack(), task.forward, batch)
-        task.losses(outputs, batch)
-        task.predictions(outputs, batch)
+        flat = parameters.stack()
+        losses_and_predictions(task, lambda function, b: packed(flat, function, b), batch, packed.device)
     return max(step.highest, evaluation.highest) / 2**20
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from study.storage.rows import HistoryRow, LayerRow, Outcome
 from study.tasks import Task
+from study.training.passes import Scores
 
 DIVERGED_LOSS = 1.05
 """A run whose validation loss ends above this many times the one at step 0 has diverged."""
@@ -62,18 +65,23 @@ class Effort:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What training leaves of one run."""
+    """What training leaves of one run.
+
+    Attributes:
+        pictures: what it keeps to be looked at: see `Task.pictures`.
+    """
 
     outcome: Outcome
     history: tuple[HistoryRow, ...]
     layers: tuple[LayerRow, ...]
+    pictures: Mapping[str, Tensor]
 
 
 def outcome_of(
     task: Task,
     base_scores: dict[str, float],
     history: Sequence[HistoryRow],
-    test: float,
+    test: Scores,
     diverged: tuple[int, str] | None,
     effort: Effort,
 ) -> Outcome:
@@ -82,7 +90,7 @@ def outcome_of(
     Args:
         base_scores: primary metric of the untouched base model per split.
         history: the run's; the last point is that of the trained run.
-        test: the trained run's primary metric on the test split.
+        test: the trained run on the test split.
         diverged: the step and the reason, if training has found that it diverged.
     """
     first, end = history[0].valid_loss, history[-1]
@@ -100,7 +108,7 @@ def outcome_of(
         base_valid=base_scores["valid"],
         base_test=base_scores["test"],
         valid=end.valid if math.isfinite(end.valid) else task.chance,
-        test=test if math.isfinite(test) else task.chance,
+        test=test.primary if math.isfinite(test.primary) else task.chance,
         loss_first=first if math.isfinite(first) else math.nan,
         loss_last=last if math.isfinite(last) else math.nan,
         steps=effort.steps,
@@ -112,4 +120,5 @@ def outcome_of(
         seconds=effort.seconds,
         step_seconds=effort.step_seconds,
         pack_size=effort.pack_size,
+        further=test.further,
     )

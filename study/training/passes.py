@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from study.errors import UsageError, first_line
 from study.settings import TaskSettings
 from study.tasks import SPLITS, Batch, Task
 from study.training.frozen_base import evaluation_mode
-from study.training.packing import PackedModel, RunParameters, checkpoint_contexts
+from study.training.packing import Forward, PackedModel, RunParameters, checkpoint_contexts
 from study.training.randomness import RunStreams, seeded
 
 
@@ -53,48 +54,68 @@ def autocast(settings: TaskSettings, device: torch.device) -> AbstractContextMan
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """One run on all of a split.
+
+    Attributes:
+        primary: the task's primary metric.
+        loss: mean over rows.
+        further: the task's other metrics by name.
+    """
+
+    primary: float
+    loss: float
+    further: dict[str, float] = field(default_factory=dict)
+
+
+Call = Callable[[Forward, Batch], Tensor]
+"""A task's function of model and batch, called for every run at once."""
+
+
 @torch.no_grad()
-def evaluate(task: Task, model: nn.Module, split: str) -> tuple[list[float], list[float]]:
-    """Primary metric and mean loss of a model on all of a split, as of one run: a list of one each."""
+def evaluate(task: Task, model: nn.Module, split: str) -> Scores:
+    """A model on all of a split, as of one run."""
     device = next(model.parameters()).device
     streams = RunStreams([0], device)
-    return _evaluate(task, model, split, streams, device, lambda batch: task.forward(model, batch))
+    return _evaluate(task, model, split, streams, device, lambda function, batch: function(model, batch))[0]
 
 
 @torch.no_grad()
-def evaluate_runs(
-    task: Task, packed: PackedModel, flat: Tensor, split: str
-) -> tuple[list[float], list[float]]:
-    """Primary metric and mean loss on all of a split, of every run.
+def evaluate_runs(task: Task, packed: PackedModel, flat: Tensor, split: str) -> list[Scores]:
+    """Every run on all of a split.
 
     Args:
         flat: the runs' parameters, (runs, num_params).
     """
 
-    def forward(batch: Batch) -> Tensor:
-        return packed(flat, task.forward, batch)
+    def call(function: Forward, batch: Batch) -> Tensor:
+        return packed(flat, function, batch)
 
-    return _evaluate(task, packed.base, split, packed.streams, packed.device, forward)
+    return _evaluate(task, packed.base, split, packed.streams, packed.device, call)
+
+
+def losses_and_predictions(
+    task: Task, call: Call, batch: Batch, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Of each row of a stacked batch: (rows,) and (rows, ...)."""
+    with autocast(task.settings, device):
+        outputs = call(task.forward, batch)
+        generated = call(task.sample, batch) if task.generates else outputs
+    return task.losses(outputs, batch), task.predictions(generated, batch)
 
 
 def _evaluate(
-    task: Task,
-    model: nn.Module,
-    split: str,
-    streams: RunStreams,
-    device: torch.device,
-    forward: Callable[[Batch], Tensor],
-) -> tuple[list[float], list[float]]:
-    """Every run on the same batches, with `model`, that `forward` uses, in evaluation mode."""
+    task: Task, model: nn.Module, split: str, streams: RunStreams, device: torch.device, call: Call
+) -> list[Scores]:
+    """Every run on the same batches, with `model`, that `call` uses, in evaluation mode."""
     predictions, losses, references = [], [], []
     with evaluation_mode(model):
         for number, batch in enumerate(task.batches(split)):
             stacked = stack_runs(task, [batch] * streams.runs, device)
 
             def results(stacked: Batch = stacked) -> tuple[Tensor, Tensor]:
-                with autocast(task.settings, device):
-                    outputs = forward(stacked)
-                return task.losses(outputs, stacked), task.predictions(outputs, stacked)
+                return losses_and_predictions(task, call, stacked, device)
 
             of_runs = streams.call("evaluation", [SPLITS.index(split), number], results)
             by_run = [values.unflatten(0, (streams.runs, -1)).cpu() for values in of_runs]
@@ -102,8 +123,34 @@ def _evaluate(
             predictions.append(by_run[1])
             references.append(batch)
     predicted, reference = torch.cat(predictions, 1), task.collate(references)
-    scores = [task.metrics(predicted[run], reference)[task.metric] for run in range(streams.runs)]
-    return scores, torch.cat(losses, 1).mean(1).tolist()
+    scores = []
+    for run, loss in enumerate(torch.cat(losses, 1).mean(1).tolist()):
+        metrics = task.metrics(predicted[run], reference)
+        scores.append(Scores(metrics.pop(task.metric), loss, metrics))
+    return scores
+
+
+@torch.no_grad()
+def pictures_of_runs(task: Task, packed: PackedModel, flat: Tensor) -> list[dict[str, Tensor]]:
+    """What every run keeps to be looked at: see `Task.pictures`; of tasks that keep none, nothing.
+
+    Args:
+        flat: the runs' parameters, (runs, num_params).
+    """
+    if not (count := min(task.kept_pictures, task.size("test"))):
+        return [{} for _ in range(packed.runs)]
+    examples = task.examples("test", torch.arange(count))
+    batch = stack_runs(task, [examples] * packed.runs, packed.device)
+
+    def pictures() -> dict[str, Tensor]:
+        with autocast(task.settings, packed.device):
+            outputs = packed(flat, task.sample if task.generates else task.forward, batch)
+        return task.pictures(outputs, batch)
+
+    with evaluation_mode(packed.base):
+        of_all = packed.streams.call("pictures", [0], pictures)
+    by_run = {name: value.unflatten(0, (packed.runs, -1)).cpu() for name, value in of_all.items()}
+    return [{name: value[run] for name, value in by_run.items()} for run in range(packed.runs)]
 
 
 def training_batches(task: Task, seeds: Sequence[int], step: int) -> list[Batch]:

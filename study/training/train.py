@@ -23,7 +23,7 @@ from study.training.geometry import Geometry, averages
 from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
 from study.training.pack_state import of_runs
 from study.training.packing import PackedModel, RunParameters, pack
-from study.training.passes import evaluate_runs, forward_backward, training_batches
+from study.training.passes import evaluate_runs, forward_backward, pictures_of_runs, training_batches
 from study.training.schedule import evaluation_steps, learning_rate_share
 
 
@@ -69,7 +69,7 @@ class Training:
             move = torch.randn(vector.shape, generator=generator).to(vector.device)
             vector.data += run.settings.noise * move
         self._first_lengths = [vector.detach().norm().item() for vector in self.parameters.adapters]
-        self.optimizer = _optimizer(self.parameters, runs, task.settings.head_lr)
+        self.optimizer = _optimizer(self.parameters, runs, task.settings)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
             lambda step: learning_rate_share(step, task.settings.steps, task.settings.warmup_steps),
@@ -111,17 +111,18 @@ class Training:
     def measure(self) -> Measurement:
         """Score, loss and geometry of every run as it is now, and its training loss since the last time."""
         flat = self.flat()
-        scores, losses = evaluate_runs(self.task, self.packed, flat, "valid")
+        scores = evaluate_runs(self.task, self.packed, flat, "valid")
         means = self._loss_sum / self._losses_summed if self._losses_summed else self._loss_sum * math.nan
         layers = self.geometry.measure(flat)
         points = [
             HistoryRow(
                 step=self.step,
                 train_loss=means[run].item(),
-                valid=scores[run],
-                valid_loss=losses[run],
+                valid=scores[run].primary,
+                valid_loss=scores[run].loss,
                 **averages(layers[run]),
                 parameter_growth=self._growth(run),
+                further=scores[run].further,
             )
             for run in range(len(self.runs))
         ]
@@ -146,8 +147,9 @@ class Training:
             measured: of these runs, from step 0 to the last.
             base_scores: primary metric of the untouched base model per split, for the records.
         """
-        count = len(self.runs)
-        tests, _ = evaluate_runs(self.task, self.packed, self.flat(), "test")
+        count, flat = len(self.runs), self.flat()
+        tests = evaluate_runs(self.task, self.packed, flat, "test")
+        pictures = pictures_of_runs(self.task, self.packed, flat)
         effort = Effort(
             steps=self.step,
             parameters=self.packed.parameter_count,
@@ -159,7 +161,7 @@ class Training:
         for run, (history, layers) in enumerate(zip(measured.histories, measured.layers, strict=True)):
             diverged = self.diverged.get(run)
             outcome = outcome_of(self.task, base_scores, history, tests[run], diverged, effort)
-            trained.append(TrainedRun(outcome, tuple(history), tuple(layers)))
+            trained.append(TrainedRun(outcome, tuple(history), tuple(layers), pictures[run]))
         return trained
 
     def state(self) -> State:
@@ -249,16 +251,16 @@ def train(
 
 
 def _optimizer(
-    parameters: RunParameters, runs: Sequence[Hyperparameters], head_lr: float | None
+    parameters: RunParameters, runs: Sequence[Hyperparameters], settings: TaskSettings
 ) -> torch.optim.Optimizer:
-    """One for all runs; each has its learning rate and weight decay, its head the rate of all heads."""
+    """One for all runs; each has its learning rate and weight decay, and its head the rate of heads."""
     groups: list[dict[str, Any]] = [
         {"params": [vector], "lr": run.lr, "weight_decay": run.settings.weight_decay}
         for vector, run in zip(parameters.adapters, runs, strict=True)
     ]
     if parameters.heads:
         groups += [
-            {"params": [vector], "lr": head_lr, "weight_decay": run.settings.weight_decay}
+            {"params": [vector], "lr": settings.head_rate(run.lr), "weight_decay": run.settings.weight_decay}
             for vector, run in zip(parameters.heads, runs, strict=True)
         ]
     return torch.optim.AdamW(groups, fused=True)

@@ -47,7 +47,7 @@ from study.planning.jobs import (
     job_from_json,
 )
 from study.planning.runs import PER_RUN, Run, canonical, digest
-from study.storage import adapters, records
+from study.storage import adapters, pictures, records
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
 from study.storage.provenance import provenance
@@ -69,7 +69,7 @@ from study.training.packing import PackedModel, RunParameters
 from study.training.passes import base_model, evaluate
 from study.training.probe import is_out_of_memory, profile
 from study.training.save_adapter import save_adapter
-from study.training.train import Hyperparameters, train
+from study.training.train import Hyperparameters, TrainedRun, train
 
 
 class Base(NamedTuple):
@@ -125,7 +125,7 @@ class Worker:
             model = base_model(task, self.device)
             if fingerprints(task).model != found.model:
                 raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
-            scores = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
+            scores = {split: evaluate(task, model, split).primary for split in ("valid", "test")}
             self._loaded = (key, Base(task, model, scores, BaseSeal(model)))
         return self._loaded[1]
 
@@ -251,9 +251,17 @@ class Worker:
                 circumstances,
                 trained.history,
                 trained.layers,
+                self._kept_pictures(job, run, trained),
             )
             for run, trained in zip(job.runs, trained_runs, strict=True)
         ]
+
+    def _kept_pictures(self, job: TrainJob, run: Run, trained: TrainedRun) -> str:
+        """Writes what the run keeps to be looked at; the digest for its record, empty if that is nothing."""
+        if not trained.pictures:
+            return ""
+        arrays = {kind: of_kind.numpy() for kind, of_kind in trained.pictures.items()}
+        return pictures.write(Path(job.folder), run.run_id, arrays)
 
     def _circumstances(self, job: TrainJob, attempt: Attempt) -> Circumstances:
         """Those of a pack that has not ended: of memory, only one that did can say what it took."""
@@ -275,7 +283,7 @@ def peft_config(run: Run, task: Task, model: nn.Module) -> PeftConfig:
         UsageError: if the model has none of those layers, or the method cannot be trained here.
         ValueError, TypeError: from the method, if an option or its value is wrong.
     """
-    head = list(task.head_modules) if task.settings.head_lr else None
+    head = list(task.head_modules) if task.settings.trains_head else None
     return methods.config(run.method, dict(run.options), target_modules(task, model), head)
 
 

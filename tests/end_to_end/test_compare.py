@@ -65,7 +65,7 @@ def test_a_comparison_from_end_to_end(study_command: Command, tmp_path: Path) ->
         assert "library_name: peft" in card and (folder / "adapter_model.safetensors").exists()
         if runs.method[run_id] == "hra":
             model = PeftModel.from_pretrained(task.model(), folder).base_model.model
-            assert evaluate(task, model, "test")[0][0] == pytest.approx(runs.test[run_id], abs=0.01)
+            assert evaluate(task, model, "test").primary == pytest.approx(runs.test[run_id], abs=0.01)
 
 
 @pytest.mark.slow

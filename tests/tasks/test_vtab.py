@@ -63,8 +63,8 @@ def test_the_paper_scale_code_on_a_local_model_and_image_folder(
     assert task.chance == 0.5 and task.size("test") == 8 and task.size("valid") + task.size("train") == 24
     base = task.model()
     assert base.classifier.out_features == 2  # five classes in the checkpoint: a new head
-    scores, losses = evaluate(task, base, "test")
-    assert 0 <= scores[0] <= 1 and math.isfinite(losses[0])
+    scores = evaluate(task, base, "test")
+    assert 0 <= scores.primary <= 1 and math.isfinite(scores.loss)
     batch = task.batch(0, 0)
     assert batch["pixel_values"].shape == (4, 3, 16, 16)
 

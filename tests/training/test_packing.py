@@ -286,13 +286,14 @@ def test_pack_sizes_cut_into_equal_packs() -> None:
 def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettings) -> None:
     model = task.model()
     packed, parameters = pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
-    scores, losses = evaluate_runs(task, packed, parameters.stack(), "valid")
+    together = evaluate_runs(task, packed, parameters.stack(), "valid")
     packed.close()
     for run, seed in enumerate((0, 1)):
         alone, parameters = pack(model, config_of("ether", task), [seed])  # type: ignore[arg-type]
-        own_scores, own_losses = evaluate_runs(task, alone, parameters.stack(), "valid")
+        (own,) = evaluate_runs(task, alone, parameters.stack(), "valid")
         alone.close()
-        assert own_scores[0] == scores[run] and own_losses[0] == pytest.approx(losses[run], rel=1e-5)
+        assert own.primary == together[run].primary
+        assert own.loss == pytest.approx(together[run].loss, rel=1e-5)
 
 
 def lengths(training: Training) -> torch.Tensor:

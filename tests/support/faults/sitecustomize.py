@@ -23,6 +23,7 @@ def install() -> None:
     import torch
 
     from study.training import train
+    from study.training.passes import Scores
 
     Training, step_of, evaluate_of = train.Training, train.Training.train_step, train.evaluate_runs
     train_of, probing = train.train, [True]
@@ -56,9 +57,9 @@ def install() -> None:
         return losses
 
     def evaluate_runs(task, packed, flat, split):  # type: ignore[no-untyped-def]
-        scores, losses = evaluate_of(task, packed, flat, split)
+        scores = evaluate_of(task, packed, flat, split)
         blind = any(name == "blind" for name, *_ in FAULTS) and packed.runs > 1
-        return ([float("nan"), *scores[1:]], [float("nan"), *losses[1:]]) if blind else (scores, losses)
+        return [Scores(float("nan"), float("nan")), *scores[1:]] if blind else scores
 
     Training.train_step, train.evaluate_runs, train.train = train_step, evaluate_runs, train_
 

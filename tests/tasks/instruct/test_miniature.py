@@ -63,6 +63,6 @@ def test_a_short_training_beats_the_frozen_model_by_far() -> None:
     task = load("scale=mini", "task.steps=100", "task.evaluations=1")
     made = methods.config("lora", {"r": 8, "lora_alpha": 8}, task.settings.target_modules, None)
     model = task.model()
-    base = {split: evaluate(task, model, split)[0][0] for split in ("valid", "test")}
+    base = {split: evaluate(task, model, split).primary for split in ("valid", "test")}
     (trained,) = train(task, model, made, [Hyperparameters(1e-2, 0)], base)
     assert trained.outcome.status == "ok" and trained.outcome.test > base["test"] + 0.3 > task.chance + 0.3
