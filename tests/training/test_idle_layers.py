@@ -42,7 +42,7 @@ class AttentionTask(FamilyTask):
 ])  # fmt: skip
 def test_a_layer_that_is_not_called_is_named(targets: list[str], idle: str) -> None:
     task = AttentionTask("vit")
-    config = methods.config("ether", {"blocks": 2}, targets)
+    config = methods.config("lora", {"r": 2}, targets)
     with pytest.raises(UsageError, match=rf"task.target_modules: the model never calls {idle}, "):
         profile(task, task.model(), config, 1, 1)
 
