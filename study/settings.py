@@ -95,6 +95,14 @@ class TaskSettings:
     accumulate: int = setting(1, "parts of a batch that go through the model one after the other", above=0)
     gradient_checkpointing: bool = setting(False, "activations are computed again in the backward pass")
     clip: float | None = setting(None, "largest norm of one run's gradient", above=0)
+    segmenter: str | None = setting(
+        None, "what sees the classes in generated pictures: hub name or folder; null: the miniature's"
+    )
+    inception: str | None = setting(None, "file of Inception's weights, for the FID; null: none is measured")
+    sampling_steps: int | None = setting(None, "of generating a picture; null: 50", above=0)
+    guidance: float | None = setting(
+        None, "by how much a caption's effect on a generated picture is enlarged; null: 9", at_least=1
+    )
     precision: str = setting("float32", "of the frozen base model", choices=("float32", "bfloat16"))
     head_lr: float | None = setting(
         None, "fixed rate of a trained head; null: the head stays frozen", above=0
@@ -197,8 +205,11 @@ class SweepSettings:
     report: bool = setting(True, "draw the learning-rate report at the end")
 
 
-READ_BY_SOME_TASKS = ("subset", "kind", "text_column", "label_column", "max_length")
-"""A task's settings about data of one kind; all others are read whatever the task is."""
+READ_BY_SOME_TASKS = (
+    "subset", "kind", "text_column", "label_column", "max_length", "segmenter", "inception", "sampling_steps",
+    "guidance",
+)  # fmt: skip
+"""A task's settings about data or scores of one kind; all others are read whatever the task is."""
 
 GROUPS = {"": SweepSettings, "task.": TaskSettings, "launcher.": LauncherSettings}
 """The groups of settings, by what their keys begin with. A task's settings may be axes of a grid unless they

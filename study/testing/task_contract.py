@@ -94,10 +94,12 @@ def epochs(task: Task) -> str:
 
 def outputs(task: Task) -> str:
     """Losses and predictions have one row per example, whatever is beside it; metrics have the primary."""
-    model = task.model().eval()
+    model = base_model(task, torch.device("cpu")).eval()
     batch = _first_rows(task, "train", 6)
     results = task.forward(model, batch)
-    losses, predictions = task.losses(results, batch), task.predictions(results, batch)
+    predicted = task.sample if task.generates else task.forward
+    generated = predicted(model, batch)
+    losses, predictions = task.losses(results, batch), task.predictions(generated, batch)
     need(losses.shape == (6,), f"losses of 6 rows have shape {tuple(losses.shape)}", "one per row, unreduced")
     need(bool(torch.isfinite(losses).all()), "the base model's losses are not finite", "mend model or data")
     need(len(predictions) == 6, f"predictions of 6 rows have {len(predictions)}", "one per row")
@@ -105,17 +107,46 @@ def outputs(task: Task) -> str:
     metrics = task.metrics(predictions, batch)
     need(task.metric in metrics, f"no {task.metric} among metrics {sorted(metrics)}", "metric must be one")
     need(math.isfinite(metrics[task.metric]), f"{task.metric} of the base model is not finite", "define it")
-    broken = task.metrics(task.predictions(results * math.nan, batch), batch)[task.metric]
+    broken = task.metrics(task.predictions(generated * math.nan, batch), batch)[task.metric]
     fix = "predictions must be nan where outputs are not finite, and metrics where predictions are"
     need(math.isnan(broken), f"outputs that are nan give {task.metric} {broken}", fix)
     first = {name: value[:1] for name, value in batch.items()}
     fresh = _first_rows(task, "train", 1)  # padded to its own length
     for alone, values in ((first, losses), (fresh, predictions)):
-        output = task.forward(model, alone)
-        value = task.losses(output, alone) if values is losses else task.predictions(output, alone)
+        if values is losses:
+            value = task.losses(task.forward(model, alone), alone)
+        else:
+            value = task.predictions(predicted(model, alone), alone)
         same = torch.allclose(value[0], values[0], rtol=1e-4, atol=1e-5)
         what = "loss" if values is losses else "prediction"
         need(same, f"a row's {what} depends on the rows beside it", "mask padding; no batch statistics")
+    return ""
+
+
+def generation(task: Task) -> str:
+    """What is generated is a row's own and the same each time, and pictures to keep are of one size."""
+    model = base_model(task, torch.device("cpu")).eval()
+    batch = _first_rows(task, "test", min(4, task.size("test")))
+    rows = _rows(batch)
+    with torch.no_grad():
+        outputs = (task.sample if task.generates else task.forward)(model, batch)
+        if task.generates:
+            need(len(outputs) == rows, f"{len(outputs)} samples of {rows} rows", "one per row")
+            need(outputs.is_floating_point(), f"samples are {outputs.dtype}", "floats can be nan")
+            fix = "start from noise that is one of the batch's tensors, and draw nothing"
+            need(_close(task.sample(model, batch), outputs), "sampling twice gives other samples", fix)
+            last = {name: value[-1:] for name, value in batch.items()}
+            alone = task.sample(model, last)
+            need(_close(alone, outputs[-1:]), "a row's sample depends on the rows beside it", fix)
+        if task.kept_pictures:
+            pictures = task.pictures(outputs, batch)
+            shapes = {tuple(value.shape) for value in pictures.values()}
+            one = len(shapes) == 1 and next(iter(shapes))[:2] == (rows, 3)
+            need(one, f"pictures have shapes {sorted(shapes)}", "(rows, 3, height, width), all of one size")
+            kinds = {value.dtype for value in pictures.values()}
+            need(kinds == {torch.uint8}, f"pictures are {sorted(map(str, kinds))}", "uint8")
+            broken = task.pictures(outputs * math.nan, batch)
+            need(broken.keys() == pictures.keys(), "no pictures where outputs are nan", "draw them black")
     return ""
 
 
@@ -165,8 +196,8 @@ def model(task: Task) -> str:
         "requires_grad_(False)",
     )
     modules = {name for name, _ in first.named_modules()}
-    last_parts = {name.rpartition(".")[2] for name in modules}
-    absent = sorted(set(task.settings.target_modules) - last_parts)
+    named = task.settings.target_modules
+    absent = sorted(t for t in named if not any(name == t or name.endswith(f".{t}") for name in modules))
     need(not absent, f"target_modules {absent} are not in the model", "give ends of modules' names")
     absent = sorted(set(task.head_modules) - modules)
     need(not absent, f"head_modules {absent} are not in the model", "give their full names")
@@ -178,7 +209,7 @@ def model(task: Task) -> str:
     return ""
 
 
-_ALL = (splits, batches, order, epochs, outputs, training, model)
+_ALL = (splits, batches, order, epochs, outputs, generation, training, model)
 CHECKS: dict[str, Callable[[Task], str]] = {check.__name__: check for check in _ALL}
 """By short name."""
 

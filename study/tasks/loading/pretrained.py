@@ -34,6 +34,11 @@ def skeletons() -> Iterator[None]:
         _SKELETONS.reset(token)
 
 
+def builds_skeletons() -> bool:
+    """Whether a model that is asked for now is to be built on the meta device."""
+    return _SKELETONS.get()
+
+
 def _check_folder(path: str) -> None:
     folder = local_path("task.model", path)
     if folder is not None and not folder.is_dir():
@@ -95,7 +100,7 @@ def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kw
         UsageError: if there is no such checkpoint, it cannot be read, or weights are missing from it.
     """
     _check_folder(path)
-    if _SKELETONS.get():
+    if builds_skeletons():
         config = load_config(path, **{k: v for k, v in kwargs.items() if k != "dtype"})
         with torch.device("meta"):
             return auto_class.from_config(config, dtype=kwargs.get("dtype", torch.float32)).requires_grad_(

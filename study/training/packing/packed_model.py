@@ -32,7 +32,7 @@ from study.training.packing.functional import ModuleFunction, Tensors, map_over_
 from study.training.packing.injection import Injection
 from study.training.packing.packed_module import PackedModule, Seated
 from study.training.packing.parameters import RunParameters
-from study.training.packing.slots import Slot, find_owners, find_slots, tensors_of
+from study.training.packing.slots import Slot, find_owners, find_slots, is_slow_mapped, tensors_of
 from study.training.randomness import RunStreams, active_streams
 
 Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
@@ -70,7 +70,7 @@ class PackedModel:
         self._injection, self._constants = injection, constants
         self.owners = find_owners(self.base)
         self._packed_modules = {
-            name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS)
+            name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS or is_slow_mapped(owner))
             for name, owner in self.owners.items()
         }
         parents = [name.rpartition(".") for name in self.owners]

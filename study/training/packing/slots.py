@@ -11,6 +11,7 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from study.training.packing.functional import Tensors
 
@@ -56,6 +57,16 @@ def find_owners(model: nn.Module) -> dict[str, nn.Module]:
         if any(p.requires_grad for p in module.parameters(recurse=tuner)):
             owners[name] = module
     return owners
+
+
+def is_slow_mapped(owner: nn.Module) -> bool:
+    """Whether a module that is trained itself convolves: vmap over its weights gives grouped convolutions.
+
+    Measured on a CPU, an encoder of four convolutions on 16 x 16 pixels beside a small UNet, batch 8, ms per
+    run and step of the whole, mapped and run after run: 130 and 106 for 5 runs, 100 and 77 for 15.
+    """
+    trained = not isinstance(owner, BaseTunerLayer)
+    return trained and any(isinstance(module, _ConvNd) for module in owner.modules())
 
 
 def find_slots(model: PeftModel, owners: dict[str, nn.Module]) -> list[Slot]:

@@ -1,0 +1,88 @@
+"""A UNet that is told a picture's layout: the encoded control picture is added after its first input block."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import CLIPTextModel
+
+ENCODER_WIDTHS = (16, 32, 96, 256)
+"""Channels of the encoder's convolutions; each after the first halves the sides."""
+
+
+def _widths(factor: int) -> tuple[int, ...]:
+    return ENCODER_WIDTHS[: int(math.log2(factor)) + 1]
+
+
+def encoder_layers(factor: int) -> list[str]:
+    """Names of the encoder's convolutions in a `ControlledUNet`: what is trained of it.
+
+    Not the encoder itself: most tuners of peft cannot give back a module without a weight of its own.
+    """
+    blocks = [f"blocks.{i}" for i in range(2 * (len(_widths(factor)) - 1))]
+    return [f"control_encoder.{name}" for name in ("conv_in", *blocks, "conv_out")]
+
+
+class ControlledUNet(nn.Module):
+    """A UNet with its text encoder and, to be trained per run, the encoder of control pictures.
+
+    The encoder's last convolution is zero at the start, so that the untouched model does not know its
+    control picture.
+
+    Args:
+        factor: how many pixels of a control picture's side become one of the UNet's.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, factor: int) -> None:
+        super().__init__()
+        device = unet.conv_in.weight.device
+        with torch.device(device):
+            self.control_encoder = ControlNetConditioningEmbedding(
+                unet.conv_in.out_channels, block_out_channels=_widths(factor)
+            ).requires_grad_(False)
+        unet.conv_in = AddedSignal(unet.conv_in)
+        self.unet = unet
+        self.text_encoder = text_encoder
+        self.is_activation_checkpointing = False
+
+    def forward(self, noisy: Tensor, times: Tensor, states: Tensor, signal: Tensor) -> Tensor:
+        """What the UNet predicts of noisy latents, (rows, channels, height, width), in float32.
+
+        Args:
+            times: (rows,).
+            states: of the captions, (rows, tokens, width).
+            signal: the encoded control pictures, (rows, width of the first block, height, width).
+        """
+        both = torch.cat([noisy, signal.to(noisy.dtype)], 1)
+        return self.unet(both, times, encoder_hidden_states=states).sample.float()
+
+    def encode_text(self, token_ids: Tensor) -> Tensor:
+        """(rows, tokens) -> (rows, tokens, width)."""
+        return self.text_encoder(token_ids).last_hidden_state
+
+    def activation_checkpointing_enable(self, options: dict[str, Any]) -> None:
+        """As transformers' models have it."""
+        self.unet.enable_gradient_checkpointing(functools.partial(checkpoint, **options))
+        self.is_activation_checkpointing = True
+
+    def disable_input_require_grads(self) -> None:
+        """As transformers' models have it: nothing here asks for such gradients."""
+
+
+class AddedSignal(nn.Module):
+    """A UNet's first convolution, to whose output a signal is added that comes as channels behind its own."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, both: Tensor) -> Tensor:
+        own = self.convolution.in_channels
+        return self.convolution(both[:, :own]) + both[:, own:]

@@ -1,0 +1,236 @@
+"""Controllable generation: a diffusion model is taught to follow a map of classes (the paper's S2I, Figs 5-7).
+
+Each run trains, beside its adapter, an encoder of control pictures (diffusers' ControlNetConditioningEmbedding)
+whose output is added after the UNet's first input block. Scores are of sampled pictures.
+
+`mini`: pixel portraits, 16 x 16 pixels composed of sprites, no photographs. A small diffusion model that was
+pretrained on upright ones is adapted to the same kind of portraits turned by 90 degrees and inverted, with
+the map of their parts as control (`study.tasks.diffusion.portrait_scenes`). Its checkpoint ships.
+`paper`: Stable Diffusion 1.5, or any pipeline of its parts, by hub name or folder, on a folder like ADE20K.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from study.errors import UsageError
+from study.settings import TaskSettings
+from study.tasks import SPLITS, Batch, Task, refuse_unused, shipped_checkpoint
+from study.tasks.data_summary import DataSummary, Lengths
+from study.tasks.diffusion import map_folder, portrait_scenes, scores
+from study.tasks.diffusion.controlled_unet import ControlledUNet, encoder_layers
+from study.tasks.diffusion.pipeline import load_pipeline
+from study.tasks.diffusion.sampling import noised, sample
+from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, control_pictures
+from study.tasks.diffusion.segmenter_judge import SegmenterJudge
+
+PORTRAITS = (portrait_scenes.UPRIGHT, portrait_scenes.SHIFTED)
+SHIPPED = "portraits"
+"""Folder of the shipped pipeline, which other tasks of portraits share."""
+
+STEPS, GUIDANCE = 50, 9.0
+"""Of the paper, where the settings do not say."""
+
+
+class S2i(Task):
+    """Metrics of a split:
+
+    mean_iou: of the segmenter's map of the generated picture and the control map, mean over classes.
+    pixel_accuracy, mean_accuracy: share of pixels with the control map's class; mean of that over classes.
+    frechet_distance: between generated and real pictures, in features of the miniature's attribute network,
+        or of Inception, where it is the FID.
+    caption_accuracy: share of what captions say that the miniature's attribute network finds.
+    real_mean_iou: of the real pictures in the place of the generated ones: what can be reached.
+
+    Chance is to see the commonest class everywhere. The untouched model knows captions and no control maps.
+    """
+
+    metric = "mean_iou"
+    generates = True
+    kept_pictures = 8
+
+    def __init__(self, settings: TaskSettings) -> None:
+        super().__init__(settings)
+        refuse_unused(settings, ("kind", "subset", "text_column", "label_column", "max_length"), "task s2i")
+        shipped = settings.model == "shipped"
+        self.pipeline = load_pipeline(str(shipped_checkpoint(SHIPPED)) if shipped else settings.model)
+        self.head_modules = encoder_layers(self.pipeline.latents.factor)
+        self.splits: dict[str, Scenes]
+        self.judge: Judge
+        self.looks: dict[str, Tensor] = {}
+        self.notes: tuple[str, ...] = ()
+        if settings.data in PORTRAITS:
+            refuse_unused(settings, ("segmenter", "inception"), f"the miniature's data, {settings.data}")
+            scenes = portrait_scenes.portrait_scenes(settings.data)
+            self.looks = {split: part.looks for split, part in scenes.items()}
+            self.splits = dict(scenes)
+            self.judge = portrait_scenes.PortraitJudge(shipped_checkpoint(SHIPPED), settings.data)
+        elif shipped:
+            raise UsageError(
+                f"task.model=shipped: it knows portraits of 16x16 pixels, not task.data={settings.data};"
+                " give task.model=PATH, a pipeline such as Stable Diffusion's"
+            )
+        else:
+            self.judge = judge = SegmenterJudge(settings)
+            folder = map_folder.load(settings.data, self.pipeline.size, judge.numbering)
+            self.splits, self.notes = dict(folder.splits), folder.notes
+        self._token_ids = {s: self.pipeline.token_ids(list(part.captions)) for s, part in self.splits.items()}
+        self._empty = self.pipeline.token_ids([""])
+        first = [0, self.size("train"), self.size("train") + self.size("valid")]
+        self._first = dict(zip(SPLITS, first, strict=True))
+        self._latents: dict[int, Tensor] = {}
+        self._real: dict[int, Tensor] = {}
+        self.chance = self._commonest_class_everywhere()
+
+    def _commonest_class_everywhere(self) -> float:
+        maps = self.splits["test"].maps(range(min(self.size("test"), 100)))
+        counts = maps[maps != UNLABELLED].long().bincount(minlength=self.judge.classes)
+        return (counts.max() / counts.sum() / (counts > 0).sum()).item()
+
+    def model(self) -> nn.Module:
+        pipeline = self.pipeline
+        return ControlledUNet(pipeline.unet(), pipeline.text_encoder(), pipeline.latents.factor)
+
+    def size(self, split: str) -> int:
+        return len(self.splits[split])
+
+    def data_summary(self) -> DataSummary:
+        limit = self.pipeline.tokenizer.model_max_length
+        lengths = [
+            len(ids)
+            for part in self.splits.values()
+            for ids in self.pipeline.tokenizer(list(part.captions)).input_ids
+        ]
+        return replace(
+            super().data_summary(),
+            kind="controllable generation",
+            lengths=Lengths("tokens", max(lengths), limit, sum(length > limit for length in lengths)),
+            notes=self.notes,
+        )
+
+    def examples(self, split: str, indices: Tensor) -> Batch:
+        """Examples with noise of their own: the same in every run, at times spread evenly over the split."""
+        rows = indices.tolist()
+        latents = self._latents_of(split, rows)
+        noise = torch.stack([_noise(latents[0].shape, self._first[split] + row) for row in rows])
+        share = (indices.double() * _GOLDEN) % 1  # of any first n, close to even
+        times = (share * self.pipeline.scheduler.config.num_train_timesteps).long()
+        return self._batch(split, indices, latents, noise, times)
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """As of any task, with noise and times that the seed and the step draw."""
+        made = super().batch(seed, step)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        noise = torch.randn(made["latents"].shape, generator=generator)
+        steps = self.pipeline.scheduler.config.num_train_timesteps
+        times = torch.randint(steps, (len(noise),), generator=generator)
+        return made | self._noised(made["latents"], noise, times)
+
+    def _batch(self, split: str, indices: Tensor, latents: Tensor, noise: Tensor, times: Tensor) -> Batch:
+        made = {
+            "latents": latents,
+            "maps": self.splits[split].maps(indices.tolist()),
+            "token_ids": self._token_ids[split][indices],
+            "number": self._first[split] + indices,
+            **self._noised(latents, noise, times),
+        }
+        return made | ({"looks": self.looks[split][indices]} if self.looks else {})
+
+    def _noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Batch:
+        return vars(noised(self.pipeline.scheduler, latents, noise, times))
+
+    @torch.no_grad()
+    def _latents_of(self, split: str, rows: Sequence[int]) -> Tensor:
+        """Each picture is encoded once."""
+        first = self._first[split]
+        for row in rows:
+            if first + row not in self._latents:
+                picture = self.splits[split].pictures([row])
+                self._latents[first + row] = self.pipeline.latents.encode(picture)[0]
+        return torch.stack([self._latents[first + row] for row in rows]).float()
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the UNet predicts, (rows, channels, height, width)."""
+        assert isinstance(model, ControlledUNet)
+        states = model.encode_text(batch["token_ids"])
+        signal = model.control_encoder(control_pictures(batch["maps"]))
+        return model(batch["noisy"], batch["times"], states, signal)
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return F.mse_loss(outputs.float(), batch["target"], reduction="none").flatten(1).mean(1)
+
+    def sample(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Latents, (rows, channels, height, width)."""
+        assert isinstance(model, ControlledUNet)
+        ids = batch["token_ids"]
+        return sample(
+            model,
+            self.pipeline.scheduler,
+            batch["noise"],
+            (ids, self._empty.to(ids.device).expand_as(ids)),
+            control_pictures(batch["maps"]),
+            self.settings.sampling_steps or STEPS,
+            GUIDANCE if self.settings.guidance is None else self.settings.guidance,
+        )
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """A judgement per row: see `study.tasks.diffusion.scores`."""
+        judgements = []
+        for start in range(0, len(outputs), self.settings.eval_batch_size):
+            rows = slice(start, start + self.settings.eval_batch_size)
+            pictures = self._decoded(outputs[rows])
+            looks = batch["looks"][rows] if "looks" in batch else None
+            judgements.append(scores.judgement(self.judge, pictures, batch["maps"][rows], looks))
+        return torch.cat(judgements)
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        return self.pipeline.latents.decode(latents.float())
+
+    def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
+        classes, real = self.judge.classes, self._real_judgements(references)
+        broken = bool(predictions.isnan().any())
+        metrics = scores.layout_scores(predictions, classes)
+        if self.judge.features:
+            metrics["frechet_distance"] = scores.frechet_distance(predictions, real, classes)
+        if self.looks:
+            metrics["caption_accuracy"] = scores.caption_accuracy(predictions, classes)
+        metrics = {name: math.nan if broken else value for name, value in metrics.items()}
+        return metrics | {"real_mean_iou": scores.layout_scores(real, classes)["mean_iou"]}
+
+    @torch.no_grad()
+    def _real_judgements(self, references: Batch) -> Tensor:
+        """Of the real pictures of the rows; each is judged once."""
+        numbers = references["number"].tolist()
+        for place, number in enumerate(numbers):
+            if number not in self._real:
+                split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
+                picture = self.splits[split].pictures([number - self._first[split]])
+                maps = references["maps"][place : place + 1].cpu()
+                self._real[number] = scores.judgement(self.judge, picture, maps, None)[0]
+        return torch.stack([self._real[number] for number in numbers])
+
+    def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {
+            "control": _in_bytes(control_pictures(batch["maps"])),
+            "real": _in_bytes(self._decoded(batch["latents"]) / 2 + 0.5),
+            "generated": _in_bytes(self._decoded(outputs) / 2 + 0.5),
+        }
+
+
+_GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it fill the unit interval evenly, however many there are."""
+
+
+def _noise(shape: Sequence[int], number: int) -> Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))
+
+
+def _in_bytes(pictures: Tensor) -> Tensor:
+    """From [0, 1] to uint8; black where not finite."""
+    return (pictures.nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8)
