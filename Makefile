@@ -40,7 +40,7 @@ docs: .venv/tested
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt --editable .
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[images]'
 	touch $@
 
 .venv/tested: .venv/installed
