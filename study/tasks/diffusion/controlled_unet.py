@@ -1,4 +1,4 @@
-"""A UNet that is told a picture's layout: the encoded control picture is added after its first input block."""
+"""A UNet that is told a picture's layout: an encoded control picture is added after its first input block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A diffusers pipeline's parts, by hub name or folder: what a task trains on, samples with and decodes with."""
+"""A diffusers pipeline's parts, by hub name or folder: what a task trains, samples and decodes with."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from study.tasks.diffusion.placed import Placed
 from study.tasks.diffusion.scenes import Judged
-from study.tasks.miniature.portraits import LOOKS, PARTS, Portraits, portraits, shifted, unshifted
+from study.tasks.miniature.portraits import LOOKS, PARTS, Portraits, Split, portraits, shifted, unshifted
 from study.tasks.miniature.portraits.networks import attribute_network, segmenter
 
 UPRIGHT, SHIFTED = "portraits-upright", "portraits"
 """Names of the data: what the base model was pretrained on, and what it is adapted to."""
 
-SIZES = {"train": 2000, "valid": 32, "test": 96}
+SIZES: dict[Split, int] = {"train": 2000, "valid": 32, "test": 96}
 SEED = 1
 
 

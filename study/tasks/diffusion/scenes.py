@@ -68,7 +68,7 @@ def control_pictures(maps: Tensor) -> Tensor:
 
 
 def palette() -> Tensor:
-    """The colour of each class, (256, 3) in [0, 1]: PASCAL VOC's colours but its black, which UNLABELLED has."""
+    """The colour of each class, (256, 3) in [0, 1]: PASCAL VOC's, but for its black, which UNLABELLED has."""
     numbers = torch.arange(1, UNLABELLED + 2)
     colours = torch.zeros(len(numbers), 3, dtype=torch.long)
     for channel in range(3):

@@ -53,11 +53,14 @@ def judgement(judge: Judge, pictures: Tensor, maps: Tensor, looks: Tensor | None
 def layout_scores(judgements: Tensor, classes: int) -> dict[str, float]:
     """Mean IoU over the classes that are in the maps or seen, pixel accuracy, mean accuracy over classes.
 
+    All are nan if a picture is not finite.
+
     Args:
         judgements: of a split, (rows, ...).
     """
-    sums = judgements[:, : 3 * classes].double().sum(0)
-    right, false, missed = sums.split(classes)
+    right, false, missed = judgements[:, : 3 * classes].double().sum(0).split(classes)
+    if not torch.isfinite(right).all():
+        return dict.fromkeys(("mean_iou", "pixel_accuracy", "mean_accuracy"), math.nan)
     there, in_maps = right + false + missed > 0, right + missed > 0
     return {
         "mean_iou": (right / (right + false + missed))[there].mean().item(),
@@ -73,8 +76,11 @@ def caption_accuracy(judgements: Tensor, classes: int) -> float:
 
 
 def frechet_distance(judgements: Tensor, real: Tensor, classes: int) -> float:
-    """Between generated and real pictures, in the features of the judge."""
+    """Between generated and real pictures, in the features of the judge; nan of less than two pictures, or
+    if one is not finite."""
     start = 3 * classes + 2
+    if len(judgements) < 2 or not torch.isfinite(judgements).all():
+        return math.nan
     distance = FrechetInceptionDistance(feature=_Features(judgements.shape[1] - start))
     distance.update(judgements[:, start:].double(), real=False)
     distance.update(real[:, start:].double(), real=True)

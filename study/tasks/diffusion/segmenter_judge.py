@@ -38,13 +38,10 @@ class SegmenterJudge:
             labels = AutoConfig.from_pretrained(name).num_labels
         except Exception as error:
             raise UsageError(f"task.segmenter={name} cannot be loaded: {first_line(error)}") from None
-        self._mean, self._std = (
-            torch.tensor(each).view(-1, 1, 1) for each in (processor.image_mean, processor.image_std)
-        )
+        mean_and_std = (processor.image_mean, processor.image_std)
+        self._mean, self._std = (torch.tensor(each).view(-1, 1, 1) for each in mean_and_std)
         self._segmenter = Placed(load_pretrained(AutoModelForSemanticSegmentation, name, []).eval())
-        from_one = bool(
-            getattr(processor, "do_reduce_labels", None) or getattr(processor, "reduce_labels", None)
-        )
+        from_one = any(getattr(processor, name, None) for name in ("do_reduce_labels", "reduce_labels"))
         self.classes = labels
         self.numbering = Numbering(labels, from_one)
         self._inception = Placed(_inception(settings.inception)) if settings.inception else None
@@ -71,7 +68,7 @@ def _inception(weights: str) -> torch.nn.Module:
         features = [str(INCEPTION_FEATURES)]
         network = NoTrainInceptionV3("inception-v3-compat", features, feature_extractor_weights_path=weights)
     except ModuleNotFoundError:
-        raise UsageError("task.inception needs torch-fidelity: pip install -e '.[images]'") from None
+        raise UsageError("task.inception needs torch-fidelity: pip install torch-fidelity") from None
     except Exception as error:
         raise UsageError(f"task.inception={weights} cannot be loaded: {first_line(error)}") from None
     return network.eval().requires_grad_(False)
