@@ -14,7 +14,7 @@ from study.planning.inspection import Fingerprints
 from study.planning.jobs import Provenance
 from study.settings import TaskSettings
 
-PACKAGES = ("study", "torch", "transformers", "peft")
+PACKAGES = ("study", "torch", "transformers", "peft", "diffusers")
 """Whose versions decide a result; `study` is this project."""
 
 OWN = ("examples:", "weights:")

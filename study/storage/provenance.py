@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from study.paths import PACKAGE
 from study.planning.jobs import Provenance
@@ -24,6 +25,8 @@ def provenance() -> Provenance:
         "peft": "peft",
     }
     versions = [f"{name} {version(package)}" for name, package in packages.items()]
+    with contextlib.suppress(PackageNotFoundError):  # an extra, which not every task needs
+        versions.append(f"diffusers {version('diffusers')}")
     in_checkout = bool(
         _git("ls-files", "--error-unmatch", "__init__.py")
     )  # not just a folder inside another's

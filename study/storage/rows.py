@@ -120,7 +120,9 @@ class Circumstances:
         default=math.nan,
     )
     device: str = column("cpu, or the GPU's name", default="")
-    versions: str = column("study, torch, transformers, peft, python", default="")
+    versions: str = column(
+        "study, torch, transformers, peft, diffusers where it is installed, python", default=""
+    )
     git_sha: str = column("commit of the checkout, empty outside one", default="")
     git_dirty: bool = column("whether the checkout had uncommitted changes", default=False)
     record_version: int = column("version of this schema", default=RECORD_VERSION)

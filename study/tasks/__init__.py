@@ -182,13 +182,17 @@ def load(settings: TaskSettings) -> Task:
     raise UsageError(f"{module.__file__}: no task in it; define a subclass of study.tasks.Task")
 
 
+SHARED = {"s2i": "portraits"}
+"""Names of shipped models that are not their task's, for several tasks share them."""
+
+
 def shipped_checkpoint(task: str) -> Path:
     """Folder of the base model that ships with a task, which `task.model=shipped` stands for.
 
     Raises:
         UsageError: if the task has none.
     """
-    folder = FOLDER / "checkpoints" / task
+    folder = FOLDER / "checkpoints" / SHARED.get(task, task)
     if not folder.is_dir():
         raise UsageError(f"task.model=shipped: no model ships with task {task}; give a hub name or a folder")
     return folder

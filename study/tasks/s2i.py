@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import SPLITS, Batch, Task, refuse_unused, shipped_checkpoint
+from study.tasks import SPLITS, Batch, Task, base_model_path, refuse_unused, shipped_checkpoint
 from study.tasks.data_summary import DataSummary, Lengths
 from study.tasks.diffusion import map_folder, portrait_scenes, scores
 from study.tasks.diffusion.controlled_unet import ControlledUNet, encoder_layers
@@ -31,9 +31,6 @@ from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, control_pict
 from study.tasks.diffusion.segmenter_judge import SegmenterJudge
 
 PORTRAITS = (portrait_scenes.UPRIGHT, portrait_scenes.SHIFTED)
-SHIPPED = "portraits"
-"""Folder of the shipped pipeline, which other tasks of portraits share."""
-
 STEPS, GUIDANCE = 50, 9.0
 """Of the paper, where the settings do not say."""
 
@@ -58,8 +55,7 @@ class S2i(Task):
     def __init__(self, settings: TaskSettings) -> None:
         super().__init__(settings)
         refuse_unused(settings, ("kind", "subset", "text_column", "label_column", "max_length"), "task s2i")
-        shipped = settings.model == "shipped"
-        self.pipeline = load_pipeline(str(shipped_checkpoint(SHIPPED)) if shipped else settings.model)
+        self.pipeline = load_pipeline(base_model_path(settings))
         self.head_modules = encoder_layers(self.pipeline.latents.factor)
         self.splits: dict[str, Scenes]
         self.judge: Judge
@@ -70,8 +66,8 @@ class S2i(Task):
             scenes = portrait_scenes.portrait_scenes(settings.data)
             self.looks = {split: part.looks for split, part in scenes.items()}
             self.splits = dict(scenes)
-            self.judge = portrait_scenes.PortraitJudge(shipped_checkpoint(SHIPPED), settings.data)
-        elif shipped:
+            self.judge = portrait_scenes.PortraitJudge(shipped_checkpoint(settings.name), settings.data)
+        elif settings.model == "shipped":
             raise UsageError(
                 f"task.model=shipped: it knows portraits of 16x16 pixels, not task.data={settings.data};"
                 " give task.model=PATH, a pipeline such as Stable Diffusion's"

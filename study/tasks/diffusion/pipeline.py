@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from study.errors import UsageError, first_line
 from study.tasks.diffusion.latents import Latents, UnshuffledPixels, VaeLatents
@@ -115,6 +116,7 @@ def _scheduler(path: str) -> DDIMScheduler:
 
 
 def _model(path: str, part: str, kind: Any) -> Any:
+    logging.disable_progress_bar()
     model = _loaded(path, part, kind.from_pretrained, path, subfolder=part, use_safetensors=True)
     return model.float().eval().requires_grad_(False)
 

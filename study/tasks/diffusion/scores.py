@@ -32,7 +32,7 @@ def judgement(judge: Judge, pictures: Tensor, maps: Tensor, looks: Tensor | None
         looks: what their captions say, (rows, kinds), HIDDEN where that is nothing; None without any.
     """
     finite = torch.isfinite(pictures).flatten(1).all(1)
-    judged = judge.judge(pictures.nan_to_num())
+    judged = judge.judge(pictures.where(finite.view(-1, 1, 1, 1), 0.0))
     counts = multiclass_stat_scores(
         judged.maps.flatten(1),
         maps.long().flatten(1),

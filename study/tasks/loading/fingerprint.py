@@ -36,7 +36,8 @@ ENDS = 2**16
 
 CHECKPOINT_FILES = (
     "*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "*.model", "*processor_config.json",
+    "special_tokens_map.json", "added_tokens.json", "*.model", "*processor_config.json", "model_index.json",
+    "scheduler_config.json",
 )  # fmt: skip
 """What is read of a checkpoint's folder; logs and optimizer states that lie beside it do not matter."""
 NO_DATA = ("readme", "license", "licence")
@@ -44,10 +45,14 @@ NO_DATA = ("readme", "license", "licence")
 
 
 def model_fingerprint(task: Task) -> str:
-    """Of the base model that the task's settings name."""
+    """Of the base model that the task's settings name; of a pipeline's folder, all its parts."""
     path = Path(base_model_path(task.settings)).expanduser()
     if path.is_dir():
-        return _of_files(path, [file for pattern in CHECKPOINT_FILES for file in path.glob(pattern)])
+        parts = ("", "*/") if (path / "model_index.json").is_file() else ("",)
+        patterns = [f"{part}{pattern}" for part in parts for pattern in CHECKPOINT_FILES]
+        return _of_files(
+            path, [file for pattern in patterns for file in path.glob(pattern) if file.is_file()]
+        )
     if revision := _revision("models", task.settings.model):
         return f"revision:{revision}"
     with contextlib.suppress(UsageError), skeletons(), torch.random.fork_rng():
