@@ -1,8 +1,8 @@
 """What the site has beside the files in `docs/`: pictures and CONTRIBUTING.md from elsewhere in the project,
 and the columns of the tables and the settings, which are read from the code.
 
-The pages can be read on a code host too, so they link to `../results/...` and `../CONTRIBUTING.md`; here
-those links become the site's own.
+The pages can be read on a code host too, so they link to `../results/...`, `../study/...` and
+`../CONTRIBUTING.md`; here those links become the site's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PICTURE = re.compile(r"\]\((?:\.\./)?(results/[^)#]+)\)")
+PICTURE = re.compile(r"\]\((?:\.\./)?((?:results|study)/[^)#]+)\)")
 FILE = re.compile(r"<!-- file: (\S+) -->\n```(\w+)\n")
 TABLE = re.compile(r"<!-- table: (\w+) -->")
 
@@ -36,7 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Makes links work inside the site, names files over their content, and fills in tables made of code."""
     markdown = re.sub(r"\]\((?:\.\./)?docs/", "](", markdown)
-    markdown = markdown.replace("](../results/", "](results/")
+    markdown = re.sub(r"\]\(\.\./(results|study)/", r"](\1/", markdown)
     markdown = re.sub(r"\]\((?:\.\./)?CONTRIBUTING\.md", "](contributing.md", markdown)
     markdown = re.sub(r"\]\((?:\.\./)?README\.md", "](index.md", markdown)
     markdown = FILE.sub(r'```\2 title="\1"\n', markdown)

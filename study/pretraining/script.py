@@ -39,8 +39,10 @@ def run(
 
 
 def _parse(description: str, steps: int) -> argparse.Namespace:
+    file = Path(sys.argv[0])
+    name = file.parent.name if file.stem == "__main__" else file.stem
     parser = argparse.ArgumentParser(
-        prog=f"python -m study.pretraining.{Path(sys.argv[0]).stem}",
+        prog=f"python -m study.pretraining.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

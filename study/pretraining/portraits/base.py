@@ -123,4 +123,5 @@ def pretrain(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
         average.step(trained.parameters())
         script.report(step, steps, f"{value.item():.4f}", every=100)
     average.copy_to(trained.parameters())
-    pipeline.to(torch.float16).save_pretrained(folder)
+    trained.half()
+    pipeline.save_pretrained(folder)

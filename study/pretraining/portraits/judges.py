@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from study.pretraining import script
@@ -20,9 +22,13 @@ ROUGHNESS = 0.15
 """Largest standard deviation of what is added to pixels: generated pictures are not exact."""
 
 
-class SecondOpinion(nn.Module):
-    """A classifier of looks that is built and trained apart from the one that ships, to judge samples by."""
+class SecondOpinion(ModelMixin, ConfigMixin):
+    """A classifier of looks that no task uses, built and trained apart from the attribute network.
 
+    The base model's samples are judged by it.
+    """
+
+    @register_to_config
     def __init__(self, width: int = 512) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -69,7 +75,7 @@ def pretrain_segmenter(folder: Path, steps: int, seed: int) -> None:
     drawn = portraits(seed + 1, min(DRAWN, steps * BATCH), pool="all")
     network = Segmenter()
     train(network, lambda pictures, rows: F.cross_entropy(network(pictures), drawn.maps[rows]), drawn, steps)
-    network.to(torch.float16).save_pretrained(folder)
+    network.half().save_pretrained(folder)
 
 
 def pretrain_attributes(folder: Path, steps: int, seed: int) -> None:
@@ -78,13 +84,13 @@ def pretrain_attributes(folder: Path, steps: int, seed: int) -> None:
     drawn = portraits(seed + 2, min(DRAWN, steps * BATCH), pool="all")
     right, network = targets(drawn), AttributeNetwork()
     train(network, lambda pictures, rows: classification(network(pictures).logits, right, rows), drawn, steps)
-    network.to(torch.float16).save_pretrained(folder)
+    network.half().save_pretrained(folder)
 
 
-def second_opinion(steps: int, seed: int) -> SecondOpinion:
-    """A classifier of looks with architecture, seed and pictures of its own."""
+def pretrain_second_opinion(folder: Path, steps: int, seed: int) -> None:
+    """Leaves a classifier of looks in the folder, in float16: architecture, seed and pictures are its own."""
     torch.manual_seed(seed + 1)
     drawn = portraits(seed + 3, min(DRAWN, steps * BATCH), pool="all")
     right, network = targets(drawn), SecondOpinion()
     train(network, lambda pictures, rows: classification(network(pictures), right, rows), drawn, steps)
-    return network.eval().requires_grad_(False)
+    network.half().save_pretrained(folder)

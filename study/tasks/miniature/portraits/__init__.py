@@ -7,11 +7,11 @@ pixels can be drawn; which split a picture belongs to is decided by its pixels, 
 `pixel_unshuffle(pictures, 2)`, (rows, 12, 8, 8), with no factor to scale them by. Its scheduler is
 diffusers' `DDIMScheduler` with `prediction_type="v_prediction"`, and everything goes through the
 scheduler's own methods: noise is added by `scheduler.add_noise(clean, noise, times)` with times drawn
-evenly from 0 to `scheduler.config.num_train_timesteps - 1`; the target of `unet(noisy, times, states).sample` is
-`scheduler.get_velocity(clean, noise, times)`; the loss is the mean squared difference. `states` is
-`text_encoder(ids).last_hidden_state` of the caption padded to `tokenizer.model_max_length`, without a
-mask, as in Stable Diffusion; the empty caption is what guidance compares with. Sampling: 10 steps of DDIM
-with a guidance of 2, see `PortraitPipeline`.
+evenly from 0 to `scheduler.config.num_train_timesteps - 1`; the target of
+`unet(noisy, times, states).sample` is `scheduler.get_velocity(clean, noise, times)`; the loss is the mean
+squared difference. `states` is `text_encoder(ids).last_hidden_state` of the caption padded to
+`tokenizer.model_max_length`, without a mask, as in Stable Diffusion; the empty caption is what guidance
+compares with. Sampling: 10 steps of DDIM with a guidance of 2, see `PortraitPipeline`.
 
 **The judges** (`networks`: the segmenter, the network of looks and identities) know upright pictures alone.
 Shifted pictures are turned back by `unshifted` before they are judged, which loses nothing.
@@ -64,10 +64,13 @@ class Portraits:
 
 
 def portraits(seed: int, count: int, split: Split = "train", pool: Pool = "base") -> Portraits:
-    """The first `count` portraits of a seed that belong to a split.
+    """So many portraits of a split, drawn with a seed; another number of them are other portraits.
 
     Args:
         pool: `base` for what the base model is pretrained on, `all` for new sprites and colours too.
+
+    Raises:
+        ValueError: for a split or pool that there is not.
     """
     if split not in get_args(Split) or pool not in get_args(Pool):
         raise ValueError(f"split={split}, pool={pool}: known are {get_args(Split)} and {get_args(Pool)}")

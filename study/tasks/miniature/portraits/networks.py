@@ -97,14 +97,19 @@ class AttributeNetwork(ModelMixin, ConfigMixin):
         return Judgement(features, identity, logits)
 
 
+def frozen(kind: type[Kind], folder: Path) -> Kind:
+    """A network of a folder, in float32, for judging alone."""
+    return kind.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+
+
 def segmenter(checkpoint: Path) -> Segmenter:
     """The frozen segmenter of a base model's folder, in float32."""
-    return _frozen(Segmenter, checkpoint / "segmenter")
+    return frozen(Segmenter, checkpoint / "segmenter")
 
 
 def attribute_network(checkpoint: Path) -> AttributeNetwork:
     """The frozen attribute and identity network of a base model's folder, in float32."""
-    return _frozen(AttributeNetwork, checkpoint / "attributes")
+    return frozen(AttributeNetwork, checkpoint / "attributes")
 
 
 def targets(portraits: Portraits) -> dict[str, Tensor]:
@@ -132,7 +137,3 @@ def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, stride=stride, padding=1), nn.GroupNorm(8, after), nn.SiLU()
     )
-
-
-def _frozen(kind: type[Kind], folder: Path) -> Kind:
-    return kind.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
