@@ -54,7 +54,7 @@ class ModelSummary:
         name: its class.
         size: numbers that it holds.
         adapted: its adapted modules by entry of `task.target_modules`, each under the longest that names it.
-        head: layers outside the blocks that are not adapted.
+        head: the task's head; of a task without one, layers outside the blocks that are not adapted.
         head_is_trained: whether the task trains its head beside the adapter (`task.head_lr`).
     """
 

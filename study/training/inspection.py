@@ -111,7 +111,8 @@ def _summary(task: Task, model: nn.Module, size: int, target_modules: Set[str]) 
             adapted[entry] = adapted.get(entry, 0) + 1
         elif isinstance(module, nn.Linear | Conv1D) and not any(part.isdigit() for part in name.split(".")):
             head.append(name)  # blocks are numbered
-    return ModelSummary(type(model).__name__, size, adapted, tuple(head), task.settings.trains_head)
+    named = tuple(task.head_modules) or tuple(head)
+    return ModelSummary(type(model).__name__, size, adapted, named, task.settings.trains_head)
 
 
 def parameter_count(model: nn.Module, config: PeftConfig) -> int | None:
