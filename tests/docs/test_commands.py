@@ -33,6 +33,7 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"name=(reviews|requests|photos)", [*UNDRAWN, "lr=1e-3", "method=ether"]),
     (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
+    (r"task=s2i$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep .*(tumours|my_study)", SMALL),
     (r"study\.sweep", UNDRAWN),

@@ -51,7 +51,7 @@ def test_noise_and_times_of_training_are_the_seeds_and_the_steps(mini: S2i) -> N
 
 
 def test_noise_of_validation_is_fixed_and_its_times_are_spread_evenly(mini: S2i) -> None:
-    """Whatever the batches: an example has its own noise. Each eighth of the range has an eighth of the times."""
+    """Whatever the batches. Each eighth of the range of times has an eighth of the examples."""
     whole = mini.examples("valid", torch.arange(mini.size("valid")))
     parts = mini.collate(list(mini.batches("valid")))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
