@@ -110,7 +110,7 @@ def _evaluate(
 ) -> list[Scores]:
     """Every run on the same batches, with `model`, that `call` uses, in evaluation mode."""
     predictions, losses, references = [], [], []
-    with evaluation_mode(model):
+    with evaluation_mode(model), seeded(SPLITS.index(split)):  # for what a task draws to make its batches
         for number, batch in enumerate(task.batches(split)):
             stacked = stack_runs(task, [batch] * streams.runs, device)
 

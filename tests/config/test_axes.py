@@ -10,14 +10,14 @@ from study import config
 from study.config.grammar import text_keys
 from study.errors import UsageError
 from study.planning.runs import plan_runs
-from study.settings import is_axis, settings_by_key
+from study.settings import READ_BY_SOME_TASKS, is_axis, settings_by_key
 
 VALUES = {  # of each setting that may be an axis: two values that it can take
     "method": "ether,lora", "lr": "1e-3,1e-2", "task.model": "shipped,/x", "task.data": "digits,/x",
     "task.precision": "float32,bfloat16", "task.gradient_checkpointing": "true,false",
     "task.target_modules": "[q_proj],[k_proj]", "task.accumulate": "1,2",
 }  # fmt: skip
-UNREAD = {"task.subset", "task.kind", "task.text_column", "task.label_column", "task.max_length"}
+UNREAD = {f"task.{name}" for name in READ_BY_SOME_TASKS}
 NOT_AXES = sorted(key for key in {*settings_by_key(), "scale", "task", "launcher"} if not is_axis(key))
 
 

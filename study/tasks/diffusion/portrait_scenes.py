@@ -16,7 +16,7 @@ from study.tasks.miniature.portraits.networks import attribute_network, segmente
 UPRIGHT, SHIFTED = "portraits-upright", "portraits"
 """Names of the data: what the base model was pretrained on, and what it is adapted to."""
 
-SIZES: dict[Split, int] = {"train": 2000, "valid": 32, "test": 96}
+SIZES: dict[Split, int] = {"train": 2000, "valid": 24, "test": 64}
 SEED = 1
 
 
