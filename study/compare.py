@@ -192,10 +192,10 @@ def _check_runs(sweep: str, runs_by_label: dict[str, list[Run]], axes: list[str]
     Raises:
         UsageError: naming them.
     """
+    if without := [label for label, runs in runs_by_label.items() if not runs]:
+        raise UsageError(f"sweep {sweep} has points for other methods than {without[0]}; give another sweep=")
     owner: dict[str, str] = {}
     for label, runs in runs_by_label.items():
-        if not runs:
-            raise UsageError(f"sweep {sweep} has points for other methods than {label}; give another sweep=")
         if len({(run.lr, run.seed) for run in runs}) < len(runs):
             raise UsageError(
                 f"{', '.join(axes) or 'points'}: methods are compared on one task with one set of settings; "

@@ -97,6 +97,9 @@ def _collect(folder: Path, runs: list[Run], began: float) -> tuple[pd.DataFrame,
     own_runs = made["runs"].run_id.isin(r.run_id for r in runs)
     statuses = Counter(made["runs"].status[own_runs])
     print(_summary(statuses, len(runs), time.monotonic() - began))
+    reasons = made["runs"].reason[own_runs & (made["runs"].status == "failed")]
+    for reason, count in Counter(reasons).items():
+        print(f"  failed, {count} {'run' if count == 1 else 'runs'}: {reason}")
     return made["runs"], statuses
 
 

@@ -7,9 +7,11 @@ it does not demand.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from typing import Any
 from study import config, launchers
 from study.errors import UsageError
 from study.launchers import Detached, Launcher, Sighting
-from study.planning.jobs import Answer, Died, Fetched, FetchJob, Job, Lost, Refused, job_key
+from study.methods import external
+from study.planning.jobs import Answer, Died, Fetched, FetchJob, Job, Lost, ProbeJob, Refused, job_key
 from study.planning.runs import Run, plan_runs
 from study.settings import LauncherSettings
 from study.testing.checks import Result, need, run_checks
@@ -96,8 +99,10 @@ def answers(trial: Trial) -> str:
 
 def deaths(trial: Trial) -> str:
     """A job whose worker dies is answered all the same, with its cause, and the others go on."""
-    jobs: list[Job] = [FetchJob(_run(name="no_such_task")), FetchJob(_run())]
-    pairs = trial.answers(jobs, "deaths")
+    with deadly_method(trial.folder) as method:
+        deadly = ProbeJob("deadly", replace(_run(), method=method), num_runs=1, pack_size=1, memory_gb=None)
+        jobs: list[Job] = [deadly, FetchJob(_run())]
+        pairs = trial.answers(jobs, "deaths")
     by_key = {job_key(job): answer for job, answer in pairs}
     fix = "give Died (its exit code) or Lost (what is known of it) for a worker that ends without an answer"
     need(len(pairs) == 2, f"2 jobs got {len(pairs)} answers", fix)
@@ -107,6 +112,21 @@ def deaths(trial: Trial) -> str:
     need(bool(cause), "nothing says why it died", fix)
     need(Fetched() in by_key.values(), "the job beside it was not done", "a death must not end the session")
     return ""
+
+
+@contextlib.contextmanager
+def deadly_method(folder: Path) -> Iterator[str]:
+    """A method whose file ends the worker that imports it, with exit code 7; known inside by this name."""
+    path = folder / "deadly.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("import os, sys\n\nprint('told to die', file=sys.stderr, flush=True)\nos._exit(7)\n")
+    before = os.environ.get(external.VARIABLE)
+    external.offer(path.stem, path)
+    try:
+        yield path.stem
+    finally:
+        del os.environ[external.VARIABLE]
+        os.environ.update({external.VARIABLE: before} if before is not None else {})
 
 
 def again(trial: Trial) -> str:

@@ -87,7 +87,7 @@ def _evaluate(
 ) -> tuple[list[float], list[float]]:
     """Every run on the same batches, with `model`, that `forward` uses, in evaluation mode."""
     predictions, losses, references = [], [], []
-    with evaluation_mode(model):
+    with evaluation_mode(model), seeded(SPLITS.index(split)):  # for what a task draws to make its batches
         for number, batch in enumerate(task.batches(split)):
             stacked = stack_runs(task, [batch] * streams.runs, device)
 

@@ -6,14 +6,16 @@ The answers are kept per machine, so that the same command plans the same packs 
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
-from study.errors import first_line
+from study.errors import UsageError, first_line
 from study.planning.costs import sizes_that_fit
 from study.planning.profile import Profile, RunMapping
 from study.tasks import Task
@@ -102,6 +104,32 @@ def find_mapping(task: Task, model: nn.Module, config: PeftConfig) -> tuple[RunM
     return None, reasons[0] + last
 
 
+@contextlib.contextmanager
+def _refuse_idle_layers(packed: PackedModel) -> Iterator[None]:
+    """Sees which adapted layers a forward calls: one whose weight the model reads itself does nothing.
+
+    Of a layer that stands in every block, one is enough: a mixture of experts calls few at a time.
+
+    Raises:
+        UsageError: naming a layer that no block calls.
+    """
+    kinds = {name: re.sub(r"\.\d+(?=\.)", ".N", name) for name in packed.owners}
+    called: set[str] = set()
+
+    def note(name: str, *_: object) -> None:
+        called.add(kinds[name])
+
+    with contextlib.ExitStack() as hooks:
+        for name, owner in packed.owners.items():
+            hooks.enter_context(owner.register_forward_pre_hook(functools.partial(note, name)))
+        yield
+    if idle := [name for name, kind in kinds.items() if kind not in called]:
+        raise UsageError(
+            f"task.target_modules: the model never calls {idle[0]}, it reads the weight itself, so that an "
+            "adapter there would do nothing; leave that layer out"
+        )
+
+
 def _activation_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
     """Size of the tensors that autograd keeps from forward to backward, the model's left out."""
     of_model = {parameter.untyped_storage().data_ptr() for parameter in packed.base.parameters()}
@@ -143,7 +171,8 @@ def profile(
     start = time.perf_counter()
     alone.measure()
     measure_seconds = time.perf_counter() - start
-    activation_mb = _activation_mb(task, alone.packed, alone.parameters)
+    with _refuse_idle_layers(alone.packed):
+        activation_mb = _activation_mb(task, alone.packed, alone.parameters)
     alone.close()
     mapping, reason = find_mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
     needs = footprint(task, model, config, mapping)

@@ -1,30 +1,19 @@
-"""One worker: does jobs, leaves records. As a process of its own, it takes jobs as JSON lines on stdin.
-
-Answers go to the file descriptor given as the only argument, so that nothing a library prints can disturb
-them. When stdin closes, because the coordinator ended or was killed, the process ends at once; on SIGTERM it
-saves what it trains first.
-"""
+"""A worker: does jobs, leaves records. `study.training.process` is one as a process of its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import os
-import queue
-import signal
-import sys
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from peft import PeftConfig
 from torch import nn
 
-from study import methods, tasks
+from study import tasks
 from study.errors import UsageError, first_line
 from study.launchers.processes import folders
 from study.planning.jobs import (
@@ -43,8 +32,6 @@ from study.planning.jobs import (
     Refused,
     Trained,
     TrainJob,
-    answer_to_json,
-    job_from_json,
 )
 from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, records
@@ -53,7 +40,8 @@ from study.storage.files import CannotWrite
 from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
-from study.tasks.loading.pretrained import block_layers, skeletons
+from study.tasks.loading.pretrained import skeletons
+from study.training.adaptation import peft_config
 from study.training.core_clock import CoreClock
 from study.training.failure import failure_line
 from study.training.frozen_base import BaseSeal
@@ -98,12 +86,22 @@ class Worker:
         self._loaded: tuple[str, Base] | None = None
 
     def do(self, job: Job) -> Answer:
-        """Does a job of any kind.
+        """Does a job of any kind; what nobody foresaw is an answer, too.
 
         Raises:
             Stopped: when asked to stop while training, after saving.
             Superseded: when a later attempt has the pack.
         """
+        try:
+            return self._do(job)
+        except (Stopped, Superseded):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            self._loaded = None
+            return Died(1, f"{job.title}: {type(error).__name__}: {first_line(error)}")
+
+    def _do(self, job: Job) -> Answer:
         match job:
             case TrainJob():
                 return self._train(job)
@@ -268,35 +266,6 @@ class Worker:
         )
 
 
-def peft_config(run: Run, task: Task, model: nn.Module) -> PeftConfig:
-    """The run's method, aimed at the layers that the task's settings name.
-
-    Raises:
-        UsageError: if the model has none of those layers, or the method cannot be trained here.
-        ValueError, TypeError: from the method, if an option or its value is wrong.
-    """
-    head = list(task.head_modules) if task.settings.head_lr else None
-    return methods.config(run.method, dict(run.options), target_modules(task, model), head)
-
-
-def target_modules(task: Task, model: nn.Module) -> list[str]:
-    """The layers to adapt.
-
-    Raises:
-        UsageError: if the model has none of those that the settings name.
-    """
-    layers = block_layers(model)
-    named = task.settings.target_modules
-    module_names = [name for name, _ in model.named_modules()]
-    for name in named:
-        if not any(module == name or module.endswith(f".{name}") for module in module_names):
-            model_name = task.settings.model
-            raise UsageError(
-                f"task.target_modules: {model_name} has no layer {name}; its blocks have: {', '.join(layers)}"
-            )
-    return named or layers
-
-
 def _refused(run: Run, error: Exception, model: nn.Module | None) -> Refused:
     """A refusal in one line; what was not foreseen is in the log in full."""
     if reason := folders.blame(error):
@@ -320,52 +289,3 @@ def _joined(answers: list[Trained | CannotStore | Refused]) -> Trained | CannotS
 
 def device() -> torch.device:
     return torch.device(os.environ.get("STUDY_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-# As a process ---------------------------------------------------------------------------------
-
-
-def _jobs() -> queue.Queue[Job]:
-    """Jobs as they arrive; the process ends when no more can."""
-    arrived: queue.Queue[Job] = queue.Queue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            arrived.put(job_from_json(json.loads(line)))
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return arrived
-
-
-def main() -> None:
-    answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
-    asked_to_stop = threading.Event()
-    training = threading.Event()
-
-    def stop(*_: Any) -> None:
-        asked_to_stop.set()
-        if not training.is_set():
-            os._exit(143)
-
-    signal.signal(signal.SIGTERM, stop)
-    arrived = _jobs()
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    worker = Worker(device(), asked_to_stop.is_set)
-    while True:
-        job = arrived.get()
-        if isinstance(job, TrainJob):
-            training.set()
-        try:
-            answer: Answer = worker.do(job)
-        except (Stopped, Superseded):
-            os._exit(143)
-        except Exception as error:
-            traceback.print_exc()
-            answer = Died(1, f"{job.title}: {type(error).__name__}: {first_line(error)}")
-        training.clear()
-        answers.write(json.dumps(answer_to_json(answer)) + "\n")
-
-
-if __name__ == "__main__":
-    main()

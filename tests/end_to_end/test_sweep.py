@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 from support.sweeps_under_test import SMALL, Command, same_tables, table
 
 from study import status
+from study.config import load
 from study.launchers import Capacity
 from study.launchers.cluster import squeue
 from study.launchers.cluster.batches import batch_name
 from study.launchers.local import Pool
-from study.planning.jobs import Died, FetchJob, train_key
-from study.planning.runs import Run, digest
-from study.settings import LauncherSettings, TaskSettings
+from study.planning.jobs import Died, ProbeJob, train_key
+from study.planning.runs import digest, plan_runs
+from study.settings import LauncherSettings
 from study.storage import records
 from study.storage.rows import Circumstances, Outcome, RunRecord
+from study.testing.launcher_contract import deadly_method
 
 pytestmark = pytest.mark.slow
 
@@ -83,11 +86,15 @@ def test_running_again_does_only_what_is_missing(
 
 def test_a_worker_that_is_killed_is_replaced_and_a_hopeless_job_is_reported(tmp_path: Path) -> None:
     """Each worker answers what it was given, or its death is; never both, never neither."""
-    task = TaskSettings(name="no_such_task", model="m", data="d", steps=1, batch_size=1)
-    job = FetchJob(Run(task, "ether", {}, 1e-3, 0))  # makes a worker fail outside its own error handling
-    with Pool(LauncherSettings(device="cpu"), Capacity(1, 1), tmp_path) as pool:
+    run = plan_runs(load("lr_grid", ["method=ether", "lr=1e-3", "seeds=1"]))[0]
+    with (
+        deadly_method(tmp_path) as method,
+        Pool(LauncherSettings(device="cpu"), Capacity(1, 1), tmp_path) as pool,
+    ):
+        job = ProbeJob("deadly", dataclasses.replace(run, method=method), 1, 1, None)
         answers = list(pool.do([job]))
-    assert [type(answer) for _, answer in answers] == [Died]
+    log = tmp_path / "logs" / "worker-0.log"
+    assert answers == [(job, Died(7, f"its worker ended with code 7: told to die; see {log}"))]
     assert len(list(tmp_path.glob("logs/worker-0.log"))) == 1
 
 

@@ -99,6 +99,9 @@ def test_records_and_plans_of_older_versions_are_read(version: str) -> None:
         table = made[name].set_index("run_id").loc[list(dict.fromkeys(columns["run_id"]))].reset_index()
         plain = sweeps._plain(table)
         for column in columns:
+            if column not in plain:  # a setting that is newer than the version
+                assert column.startswith("task.") and set(columns[column]) <= {None, "[]"}
+                continue
             assert plain[column] == columns[column], (name, column)
     plan = read_plan(folder)
     assert plan is not None

@@ -54,7 +54,7 @@ def workers_of(folder: Path) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command, place = (entry / "cmdline").read_bytes(), (entry / "cwd").resolve()
-            if b"study.training.worker" in command and place == folder:
+            if b"study.training.process" in command and place == folder:
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -119,7 +119,7 @@ def test_own_pictures_are_refused_where_they_would_not_fit(
             "it knows grey digits of 8x8 pixels, not task.data=.*; give task.model=PATH",
         ),
         (["task.label_column=label"], "task.label_column=label reaches nothing: folders are the classes"),
-        (["task.kind=regression"], "task.kind=regression reaches nothing: task vtab"),
+        (["task.kind=regression"], "task.kind=regression reaches no run: task vtab"),
         ([f"task.data={model / 'config.json'}"], "a file; pictures are read from a folder"),
         (["task.data=./photo"], "task.data=./photo: no such folder"),
     ):

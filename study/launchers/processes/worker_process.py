@@ -12,7 +12,7 @@ from pathlib import Path
 
 from study.planning.jobs import Answer, Died, Job, answer_from_json, job_to_json
 
-WORKER = "study.training.worker"
+WORKER = "study.training.process"
 """The program, known by its name alone: it needs torch, and nothing on this side does."""
 
 
@@ -36,7 +36,9 @@ class WorkerProcess:
         self.index = index
         self.job: Job | None = None
         reading, writing = os.pipe()
-        with (logs / f"worker-{index}.log").open("ab") as log:
+        self.log = logs / f"worker-{index}.log"
+        with self.log.open("ab") as log:
+            self._log_began = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", WORKER, str(writing)],
                 stdin=subprocess.PIPE,
@@ -54,7 +56,17 @@ class WorkerProcess:
         with os.fdopen(reading) as lines:
             for line in lines:
                 answers.put((self, answer_from_json(json.loads(line))))
-        answers.put((self, Died(self.process.wait())))
+        code = self.process.wait()
+        answers.put((self, Died(code, self._last_words(code))))
+
+    def _last_words(self, code: int) -> str:
+        """How it ended, where it was by an error of its own: the last line that it printed."""
+        if code <= 0:
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(self._log_began)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return f"its worker ended with code {code}: {lines[-1].strip()}; see {self.log}" if lines else ""
 
     def give(self, job: Job) -> None:
         self.job = job

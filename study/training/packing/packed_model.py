@@ -48,6 +48,7 @@ class PackedModel:
         base: the model that the runs share.
         runs: how many.
         slots: where each trained tensor lives in a row of `flat`; those of heads come last.
+        owners: the modules that are mapped over the runs, by their names in the base model.
         mapping: how the runs are mapped.
         streams: their random numbers.
     """
@@ -67,12 +68,12 @@ class PackedModel:
         self.device = next(self.base.parameters()).device
         self.streams = RunStreams(seeds, self.device)
         self._injection, self._constants = injection, constants
-        self._owners = find_owners(self.base)
+        self.owners = find_owners(self.base)
         self._packed_modules = {
             name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS)
-            for name, owner in self._owners.items()
+            for name, owner in self.owners.items()
         }
-        parents = [name.rpartition(".") for name in self._owners]
+        parents = [name.rpartition(".") for name in self.owners]
         self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
 
     def __call__(self, flat: Tensor, function: Forward, batch: dict[str, Tensor]) -> Tensor:
@@ -97,7 +98,7 @@ class PackedModel:
         def one(of_the_run: Tensors, batch_of_run: dict[str, Tensor]) -> Tensor:
             return functional_call(model_function, of_the_run, (batch_of_run,), tie_weights=False)
 
-        with adapted_layers_noted(list(self._owners.values())):
+        with adapted_layers_noted(list(self.owners.values())):
             return map_over_runs(one, stacked, by_run).flatten(0, 1)
 
     def tensors(self, flat: Tensor) -> dict[str, Tensors]:
@@ -112,7 +113,7 @@ class PackedModel:
         """`peft_model.state_dict()` with the tensors of one run, also where modules share them."""
         of_the_run: dict[int, Tensor] = {}
         for module, tensors in self.tensors(flat).items():
-            owner = self._owners[module]
+            owner = self.owners[module]
             replaced = dict([*owner.named_parameters(), *owner.named_buffers()])
             of_the_run |= {id(replaced[name]): value[run] for name, value in tensors.items()}
         return {
@@ -128,7 +129,7 @@ class PackedModel:
     @property
     def parameter_count(self) -> int:
         """Trained numbers of one run as the paper counts them: degrees of freedom, heads included."""
-        layers = [owner for owner in self._owners.values() if isinstance(owner, MultiplicativeLayer)]
+        layers = [owner for owner in self.owners.values() if isinstance(owner, MultiplicativeLayer)]
         free_share = layers[0].free_share if layers else 1.0
         in_heads = sum(slot.size for slot in self.slots if slot.head)
         return int((self.num_params - in_heads) * free_share) + in_heads
@@ -139,7 +140,7 @@ class PackedModel:
         start = 0
         for slot in self.slots:
             stop = start + slot.size
-            owner = self._owners[slot.module]
+            owner = self.owners[slot.module]
             if isinstance(owner, MultiplicativeLayer) and owner.projects():
                 for vector in parameters.adapters:
                     part = vector[start:stop].view(slot.shape)
@@ -150,7 +151,7 @@ class PackedModel:
         """The adapted linear layers, by their name in the base model."""
         changed = self._injection.changed()
         layers = {}
-        for name, owner in self._owners.items():
+        for name, owner in self.owners.items():
             base_layer = owner.get_base_layer() if isinstance(owner, BaseTunerLayer) else None
             if isinstance(base_layer, nn.Linear | Conv1D):
                 weights = base_layer.named_parameters()

@@ -16,7 +16,7 @@ import sys
 import time
 
 FAULTS = [fault.split(":") for fault in os.environ.get("STUDY_FAULTS", "").split(",") if fault]
-WORKERS = ("study.training.worker", "submitit.core._submit")
+WORKERS = ("study.training.process", "submitit.core._submit")
 
 
 def install() -> None:

@@ -37,7 +37,7 @@ def test_of_instructions(checkpoints: dict[str, str], tmp_path: Path) -> None:
         ),
         (["task.text_column=[ask,width]"], r"no input column \(width\); .*; nearest: with;"),
         (["task.text_column=[ask,with,say]"], "instruction and perhaps input, not more"),
-        (["task.kind=regression"], "task.kind=regression reaches nothing: task instruct"),
+        (["task.kind=regression"], "task.kind=regression reaches no run: task instruct"),
         (["task.text_column=lists"], r"lists holds lists or objects, such as \['a'\], not text"),
     ],
 )
