@@ -123,3 +123,13 @@ def test_prose_is_extracted_from_the_python_that_runs(
 def test_prose_is_told_from_code() -> None:
     assert extraction.is_prose("Return the value of the named attribute of object.")
     assert not extraction.is_prose(">>> print(1), and so on and so forth, with six words.")
+
+
+def test_without_the_extra_a_script_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name.startswith(("study.pretraining.portraits", "study.tasks.miniature.portraits")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(SystemExit) as refusal:
+        runpy.run_module("study.pretraining.portraits", run_name="__main__")
+    assert refusal.value.code == "diffusers is not installed: pip install 'ether-study[images]'"
