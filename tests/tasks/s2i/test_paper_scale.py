@@ -195,10 +195,8 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(case: str, files: Path, t
 def test_a_study_from_start_to_end(
     study_command: Callable[..., CompletedProcess[str]], paper_arguments: list[str], tmp_path: Path
 ) -> None:
-    done = study_command(
-        "study.sweep", "s2i_paper", *[a for a in paper_arguments if not a.startswith(("task=", "scale="))],
-        "method=ether,oft", "name=small", "report=false",
-    )  # fmt: skip
+    grid = ["method=ether,oft", "lr=1e-3", "seeds=1", "name=small", "report=false"]
+    done = study_command("study.sweep", "lr_grid", *paper_arguments, *grid)
     assert done.returncode == 0, done.stdout + done.stderr
     runs = pd.read_parquet(tmp_path / "results/small/runs.parquet")
     assert len(runs) == 2 and set(runs.status) <= {"ok", "diverged"}
