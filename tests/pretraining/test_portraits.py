@@ -115,6 +115,12 @@ def test_the_loss_is_that_of_the_velocity() -> None:
     assert found == pytest.approx((alphas.mean() + (1 - alphas).mean() * clean).item(), rel=0.03)
 
 
+def test_the_latest_time_is_the_schedulers_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw that rounds up to 1 is none beyond it."""
+    monkeypatch.setattr(torch, "rand", lambda *size: torch.full(size, 1 - 2**-24))
+    assert base.loss(base.new_pipeline(), portraits(0, base.BATCH).pictures, [""] * base.BATCH).isfinite()
+
+
 def test_sampling_finds_a_picture_that_the_model_knows() -> None:
     """A UNet that knows but one picture is led to it from any noise."""
     pipeline = base.new_pipeline()

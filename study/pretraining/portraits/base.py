@@ -19,7 +19,7 @@ from study.tasks.miniature.portraits import LOOKS, caption, portraits
 from study.tasks.miniature.portraits.captions import PERSON, PHOTO, words
 from study.tasks.miniature.portraits.pipeline import FOLDED, PortraitPipeline
 
-BATCH, STEPS, PEAK = 32, 7000, 1.5e-3
+BATCH, STEPS, PEAK = 32, 10_000, 1.5e-3
 WARMUP, DECAY = 200, 0.2
 """Steps in which the rate rises, and the last share of all in which it falls to zero."""
 
@@ -92,8 +92,9 @@ def pretraining_captions(looks: Tensor, generator: np.random.Generator) -> list[
 def loss(pipeline: PortraitPipeline, pictures: Tensor, captions: list[str]) -> Tensor:
     """Mean squared error of the predicted velocity at times drawn at random, a scalar."""
     clean = F.pixel_unshuffle(pictures, FOLDED)
-    spread = (torch.randperm(len(clean)) + torch.rand(len(clean))) / len(clean)  # evenly over [0, 1)
-    times = (spread * pipeline.scheduler.config.num_train_timesteps).long()
+    spread = (torch.randperm(len(clean)) + torch.rand(len(clean))) / len(clean)  # evenly over [0, 1]
+    last = pipeline.scheduler.config.num_train_timesteps - 1
+    times = (spread * (last + 1)).long().clamp(max=last)  # for the sum above may round up to 1
     noise = torch.randn_like(clean)
     noisy = pipeline.scheduler.add_noise(clean, noise, times)
     target = pipeline.scheduler.get_velocity(clean, noise, times)

@@ -11,7 +11,7 @@ evenly from 0 to `scheduler.config.num_train_timesteps - 1`; the target of
 `unet(noisy, times, states).sample` is `scheduler.get_velocity(clean, noise, times)`; the loss is the mean
 squared difference. `states` is `text_encoder(ids).last_hidden_state` of the caption padded to
 `tokenizer.model_max_length`, without a mask, as in Stable Diffusion; the empty caption is what guidance
-compares with. Sampling: 10 steps of DDIM with a guidance of 2, see `PortraitPipeline`.
+compares with. Sampling: 10 steps of DDIM with a guidance of 1.5, see `PortraitPipeline`.
 
 **The judges** (`networks`: the segmenter, the network of looks and identities) know upright pictures alone.
 Shifted pictures are turned back by `unshifted` before they are judged, which loses nothing.

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
-STEPS, GUIDANCE = 10, 2.0
+STEPS, GUIDANCE = 10, 1.5
 FOLDED = 2
 """Pixels of a side that are unshuffled into channels, in the place of Stable Diffusion's VAE."""
 
