@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MOST_NAMES = 10
 """A line names no more than so many."""
@@ -11,6 +11,15 @@ MOST_NAMES = 10
 
 class UsageError(Exception):
     """What is wrong, where, and what would be right, in one line. Commands exit with code 2."""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised over, the innermost last; libraries wrap one in another."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException) -> str:

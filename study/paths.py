@@ -19,4 +19,9 @@ REFERENCE = PACKAGE.parent / "results" / "reference" if not _SHIPPED.exists() el
 
 def cache_folder() -> Path:
     """What is kept for this user on this machine, and can be found out again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ether-study"
+    return users_cache() / "ether-study"
+
+
+def users_cache() -> Path:
+    """Where all programs keep such things."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())

@@ -80,7 +80,7 @@ def run_study(
                 _collect(folder, runs, began)
             raise
         table, statuses = _collect(folder, runs, began)
-        checkpoints.forget(folder, records.statuses(folder))
+        checkpoints.forget(folder, table.run_id)
         if settings.save_adapters == "best":
             for line in adapters.keep_best(folder, table, [run.run_id for run in runs]):
                 print(line)

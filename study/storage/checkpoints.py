@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,10 +67,11 @@ def unfinished_packs(folder: Path) -> dict[str, Progress]:
     return progress
 
 
-def forget(folder: Path, finished: Collection[str]) -> None:
+def forget(folder: Path, finished: Iterable[str]) -> None:
     """Removes what is left of packs whose runs are all finished, perhaps in other packs."""
+    done = set(finished)
     for name, progress in unfinished_packs(folder).items():
-        if progress.run_ids and set(progress.run_ids) <= set(finished):
+        if progress.run_ids and done.issuperset(progress.run_ids):
             shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
     with contextlib.suppress(OSError):
         (folder / "checkpoints").rmdir()
@@ -123,14 +124,14 @@ class Attempt:
 
         It is the pack's own, or else that of a pack which these runs were cut out of.
         """
-        packs = [(self.folder, self.run_ids)]
+        if (state := _last_state(self.folder)) is not None:
+            return Saved(state, tuple(range(len(self.run_ids))))
         others = unfinished_packs(self.folder.parent.parent).items()
         for name, progress in sorted(others, key=lambda other: -other[1].step):
-            if name != self.folder.name and set(self.run_ids) <= set(progress.run_ids):
-                packs.append((self.folder.parent / name, progress.run_ids))
-        for folder, run_ids in packs:
-            if (state := _last_state(folder)) is not None:
-                return Saved(state, tuple(run_ids.index(run_id) for run_id in self.run_ids))
+            if name == self.folder.name or not set(self.run_ids) <= set(progress.run_ids):
+                continue
+            if (state := _last_state(self.folder.parent / name)) is not None:
+                return Saved(state, tuple(progress.run_ids.index(run_id) for run_id in self.run_ids))
         return None
 
     def keep(self, step: int, state: Callable[[], State]) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from study import tasks
-from study.errors import UsageError, first_line
+from study.errors import UsageError, causes, first_line
 from study.planning.inspection import Fingerprints, Inspection, ModelSummary
 from study.planning.jobs import Provenance, TrainJob
 from study.planning.origin import changed_packages
@@ -134,15 +134,10 @@ def parameter_count(model: nn.Module, config: PeftConfig) -> int | None:
 
 def is_out_of_reach(error: BaseException) -> bool:
     """Whether it comes from asking a hub that does not answer, or that nobody may ask."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if (
-            any(kind.__name__ in AWAY for kind in type(seen).__mro__)
-            or "couldn't connect" in str(seen).lower()
-        ):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    return any(
+        any(kind.__name__ in AWAY for kind in type(each).__mro__) or "couldn't connect" in str(each).lower()
+        for each in causes(error)
+    )
 
 
 def why_changed(job: TrainJob, now: Fingerprints, here: Provenance) -> str:

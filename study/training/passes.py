@@ -182,6 +182,7 @@ def forward_backward(
         flat.retain_grad()
 
         def row_losses(flat: Tensor = flat, batch: Batch = batch) -> Tensor:
+            packed.buffers.put_back()  # an earlier part, or the first try of this one, may have moved some
             with autocast(task.settings, packed.device):
                 outputs = packed(flat, task.forward, batch)
             return task.losses(outputs, batch)
@@ -191,4 +192,5 @@ def forward_backward(
         losses.sum().backward()
         assert flat.grad is not None
         total_loss, total_grad = total_loss + losses.detach(), total_grad + flat.grad
+    packed.buffers.put_back()
     return total_loss, total_grad

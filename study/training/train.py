@@ -18,7 +18,7 @@ from study.settings import TaskSettings
 from study.storage.checkpoints import Attempt, State
 from study.storage.rows import HistoryRow
 from study.tasks import Task
-from study.training.frozen_base import BaseBuffers, train_mode
+from study.training.frozen_base import train_mode
 from study.training.geometry import Geometry, averages
 from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
 from study.training.pack_state import of_runs
@@ -61,7 +61,6 @@ class Training:
         mapping: RunMapping = RunMapping.LAYERS,
     ) -> None:
         self.task, self.model, self.runs = task, model, runs
-        self._buffers = BaseBuffers(model)
         self.packed, self.parameters = pack(model, config, [run.seed for run in runs], mapping)
         self.geometry = Geometry(self.packed)
         for vector, run in zip(self.parameters.adapters, runs, strict=True):
@@ -91,7 +90,6 @@ class Training:
         settings, parameters = self.task.settings, self.parameters
         batches = training_batches(self.task, self.packed.streams.seeds, self.step)
         losses, grad = forward_backward(self.task, self.packed, parameters, batches, self.step)
-        self._buffers.put_back()
         _mark_diverged(self.diverged, self.step, losses, grad)
         if settings.clip is not None:
             _clip(parameters, grad, settings.clip)

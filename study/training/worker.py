@@ -40,6 +40,7 @@ from study.storage.files import CannotWrite
 from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.tasks import Task
+from study.tasks.loading.fingerprint import model_fingerprint
 from study.tasks.loading.pretrained import skeletons
 from study.training.adaptation import peft_config
 from study.training.core_clock import CoreClock
@@ -47,7 +48,6 @@ from study.training.failure import failure_line
 from study.training.frozen_base import BaseSeal
 from study.training.inspection import (
     LoadedTask,
-    fingerprints,
     inspection,
     is_out_of_reach,
     why_changed,
@@ -121,7 +121,7 @@ class Worker:
             self._loaded = None
             task, found = self._task.load(run.task)
             model = base_model(task, self.device)
-            if fingerprints(task).model != found.model:
+            if model_fingerprint(task) != found.model:
                 raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
             scores = {split: evaluate(task, model, split).primary for split in ("valid", "test")}
             self._loaded = (key, Base(task, model, scores, BaseSeal(model)))

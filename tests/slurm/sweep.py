@@ -31,6 +31,15 @@ TEN = last_wins([*TWENTY, "method=ether"])
 INTERVAL_S = 2.0
 
 
+def study_on_this_machine(folder: Path, arguments: list[str]) -> Path:
+    """The same sweep without Slurm, with one thread as on the nodes."""
+    subprocess.run(
+        [sys.executable, "-m", "study.sweep", *arguments, "launcher.workers=2"], cwd=folder, check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return folder / "results" / "study"
+
+
 def table(study: Path, name: str = "runs") -> pd.DataFrame:
     beside = [*CIRCUMSTANCES, "git_sha", "git_dirty"]  # the checkout may change while these tests run
     return pd.read_parquet(study / f"{name}.parquet").drop(columns=beside, errors="ignore")

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from slurm.cases import ACCOUNTED, CASES, PARTITIONS
 from slurm.cluster import PACKAGES, Cluster, missing_programs
-from slurm.sweep import INTERVAL_S, TEN, TWENTY, Sweep, same_tables
+from slurm.sweep import INTERVAL_S, TEN, TWENTY, Sweep, same_tables, study_on_this_machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
@@ -50,13 +50,8 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sweep of twenty on this machine, with one thread as on the nodes."""
-    folder = tmp_path_factory.mktemp("local")
-    subprocess.run(
-        [sys.executable, "-m", "study.sweep", *TWENTY, "launcher.workers=2"], cwd=folder, check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    return folder / "results" / "study"
+    """The sweep of twenty on this machine."""
+    return study_on_this_machine(tmp_path_factory.mktemp("local"), TWENTY)
 
 
 @pytest.fixture(scope="module")

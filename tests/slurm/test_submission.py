@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from slurm.cluster import Cluster, missing_programs
-from slurm.sweep import TEN, Sweep, last_wins, same_tables
+from slurm.sweep import TEN, Sweep, last_wins, same_tables, study_on_this_machine
 
 from study.training.probe import TIMED_STEPS, WARM_STEPS
 
@@ -49,12 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ten packs on this machine."""
-    folder = tmp_path_factory.mktemp("local")
-    subprocess.run(
-        [sys.executable, "-m", "study.sweep", *ONE_EACH, "launcher.workers=2"], cwd=folder, check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    return folder / "results" / "study"
+    return study_on_this_machine(tmp_path_factory.mktemp("local"), ONE_EACH)
 
 
 def job_of(cluster: Cluster, sweep: Sweep) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -266,6 +267,19 @@ def test_what_does_not_apply_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert contract.CHECKS["packing"]("factors", {}).startswith("trains one by one: ")
     monkeypatch.setattr(FactorsLayer, "pre", lambda s, x, p: torch.tanh(x * factors(p, x)))
     assert contract.CHECKS["dense"]("factors", {}).startswith("not linear in its input")
+
+
+def test_a_method_that_draws_with_numpy_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its draws are its run's own as well, but one number is for all rows: runs train one by one."""
+
+    def scaled(self: Any, x: Tensor, p: Parameters) -> Tensor:
+        return x * factors(p, x) * (1 + 0.1 * np.random.rand() if self.training else 1)
+
+    monkeypatch.setattr(FactorsLayer, "pre", scaled)
+    results = {r.check: r for r in contract.run("factors", {})}
+    assert [r for r in results.values() if not r.ok] == []
+    assert results["rows"].message == "draws at random in training"
+    assert "once for all runs" in results["packing"].message
 
 
 def test_a_method_that_draws_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

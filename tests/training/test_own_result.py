@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.small_models import FAMILIES, FamilyTask
+from support.small_models import FAMILIES, Convolutions, FamilyTask
 from torch import Tensor, nn
 
 from study import methods
 from study.planning.profile import RunMapping
 from study.storage.checkpoints import Attempt, Stopped
 from study.tasks import Batch
+from study.training.frozen_base import BaseSeal
 from study.training.passes import base_model
-from study.training.probe import find_mapping
+from study.training.probe import find_mapping, profile
 from study.training.train import Hyperparameters, train
 
 BASE = {"valid": 0.0, "test": 0.0}
@@ -195,6 +196,39 @@ def test_a_model_that_skips_layers_at_random_trains_one_by_one(draw: Any) -> Non
         figures(task, model, config, 1, runs=RUNS[1::-1]),
     ]
     assert again[0] == again[1][::-1]
+
+
+class Normalised(Convolutions):
+    """Power iterations move buffers in every forward in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.between = torch.nn.utils.parametrizations.spectral_norm(nn.Linear(32, 32))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.between(super().forward(pictures))
+
+
+def test_measuring_and_training_leave_moving_buffers_as_they_were() -> None:
+    class Task(FamilyTask):
+        def model(self) -> nn.Module:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return Normalised().requires_grad_(False)
+
+    task = Task("convolutions", accumulate=2)
+    model = task.model()
+    seal = BaseSeal(model)
+    config = config_of("ether", {"blocks": 4}, task)
+    assert find_mapping(task, model, config) == (RunMapping.LAYERS, "")
+    assert seal.changed() == []
+    profile(task, model, config, runs=3, pack_size=3)
+    assert seal.changed() == []
+    alone = figures(task, model, config, 1)
+    assert seal.changed() == []
+    same(figures(task, model, config, 7), alone)
+    model.train()(torch.randn(2, 3, 16, 16))
+    assert any("weight" in name and name.endswith("_u") for name in seal.changed())  # it does move them
 
 
 def test_statistics_of_a_frozen_base_are_those_that_are_stored() -> None:

@@ -11,7 +11,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from study.errors import UsageError
+from study.errors import UsageError, causes
+from study.paths import users_cache
 
 ROOM = 16 * 2**20
 """Bytes: a file system with less is full."""
@@ -21,8 +22,7 @@ CANNOT_WRITE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.ENOTDIR, errno.E
 
 def hub_folders() -> dict[str, Path]:
     """Where the hub's libraries write, by the variable that moves it; HF_HOME moves them all."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    home = Path(os.environ.get("HF_HOME") or cache / "huggingface").expanduser()
+    home = Path(os.environ.get("HF_HOME") or users_cache() / "huggingface").expanduser()
     return {
         "HF_DATASETS_CACHE": Path(os.environ.get("HF_DATASETS_CACHE") or home / "datasets"),
         "HF_HUB_CACHE": Path(os.environ.get("HF_HUB_CACHE") or home / "hub"),
@@ -78,16 +78,13 @@ def words(variables: dict[str, str]) -> str:
     return "; ".join(parts)
 
 
-def blame(error: BaseException | None) -> str:
+def blame(error: BaseException) -> str:
     """Which of these folders an error comes from, and what to do; empty if it is not about any of them.
 
     Libraries hide it well: an error may have been raised over it, and need not name the file.
     """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            return _blame(error)
-        error = error.__cause__ or error.__context__
-    return ""
+    of_files = (each for each in causes(error) if isinstance(each, OSError))
+    return next((_blame(each) for each in of_files if each.errno in CANNOT_WRITE), "")
 
 
 def _blame(error: OSError) -> str:

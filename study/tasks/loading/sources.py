@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from study.errors import UsageError, first_line
+from study.errors import UsageError, causes, first_line
 
 FILE_SUFFIXES = {
     ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt", ".xlsx", ".xls", ".zip",
@@ -80,11 +80,5 @@ def _is_offline() -> bool:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    """Libraries wrap what the network says in errors of their own, one in another."""
-    seen: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in seen:
-        seen.append(current)
-        current = current.__cause__ or current.__context__
-    words = " ".join(f"{type(each).__name__} {each}".lower() for each in seen)
+    words = " ".join(f"{type(each).__name__} {each}".lower() for each in causes(error))
     return any(sign in words for sign in ("couldn't reach", "connect", "resolve", "timed out", "proxy"))

@@ -150,10 +150,9 @@ def column(rows: Dataset, names: Sequence[str], what: str, source: str, setting:
             raise UsageError(
                 f"task.data={source}: {what} column {name}: has {' and '.join(alike)}; name one of them alike"
             )
-    known = ", ".join(each if len(each) <= 40 else f"{each[:37]}..." for each in have[:MOST_NAMES])
-    more = f" and {len(have) - MOST_NAMES} more" if len(have) > MOST_NAMES else ""
+    known = listed([each if len(each) <= 40 else f"{each[:37]}..." for each in have])
     raise UsageError(
-        f"task.data={source}: no {what} column ({' or '.join(names)}); has {known}{more}{_near(names, have)};"
+        f"task.data={source}: no {what} column ({' or '.join(names)}); has {known}{_near(names, have)};"
         f" task.{setting or f'{what}_column'}=NAME names another"
     )
 

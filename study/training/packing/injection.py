@@ -11,6 +11,7 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from torch import Tensor, nn
 
 from study.methods.multiplicative import MultiplicativeConfig
+from study.training.frozen_base import BaseBuffers
 from study.training.packing.functional import Tensors
 from study.training.packing.slots import find_owners
 
@@ -25,6 +26,7 @@ class Injection:
     def __init__(self, base: nn.Module, config: PeftConfig) -> None:
         self.base = base
         self.config = config
+        self.buffers = BaseBuffers(base)
         self._before = [(weight, weight.detach().clone()) for weight in _at_risk(base, config)]
 
     def put_in(self, seed: int) -> PeftModel:

@@ -51,6 +51,7 @@ class PackedModel:
         owners: the modules that are mapped over the runs, by their names in the base model.
         mapping: how the runs are mapped.
         streams: their random numbers.
+        buffers: those of the base model, as they were before it was adapted.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class PackedModel:
         self.mapping = RunMapping.LAYERS if self.runs == 1 else mapping
         self.device = next(self.base.parameters()).device
         self.streams = RunStreams(seeds, self.device)
+        self.buffers = injection.buffers
         self._injection, self._constants = injection, constants
         self.owners = find_owners(self.base)
         self._packed_modules = {

@@ -95,10 +95,18 @@ class RunStreams:
             return result
 
     def draws(self, kind: str, place: Sequence[int], function: Callable[[], object]) -> bool:
-        """Whether `function` draws at random."""
+        """Whether `function` draws at random, with torch, numpy or Python."""
+        moved = False
+
+        def noted() -> None:
+            nonlocal moved
+            before = python_states()
+            function()
+            moved = python_states() != before
+
         self._draws.pop(kind, None)
-        self.call(kind, place, function)
-        return self._draws[kind]
+        self.call(kind, place, noted)
+        return self._draws[kind] or moved
 
     def _check_shared(self, python_before: Any) -> None:
         if self.runs > 1 and python_states() != python_before:
