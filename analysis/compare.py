@@ -23,9 +23,9 @@ from analysis.comparison.costs import COSTS, costs_table
 from analysis.comparison.rows import comparison_rows, cost_rows, describe_power
 from analysis.comparison.sentences import sentences
 from analysis.comparison.table import comparison_table
-from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.figures.style import method_styles
 from analysis.reporting.page import Picture, render_page
+from analysis.reporting.pictures import draw_every
 from analysis.reporting.sections import study_sections
 from analysis.statistics.robustness import robustness_table
 from study.cli.arguments import Command
@@ -54,7 +54,7 @@ def draw(folder: Path) -> Path:
     for name, table in by_name.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     pictures = [Picture(pareto.draw_pareto(study, folder / "figures"), pareto.CAPTION)]
-    pictures += [Picture(figure.draw(study, folder / "figures"), figure.caption) for figure in STUDY_FIGURES]
+    pictures += draw_every(study, folder / "figures")
     report = folder / "report.html"
     report.write_text(page(study, by_name, pictures), encoding="utf-8")
     return report

@@ -15,10 +15,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.command import EXIT, RESULTS, draw_report
+from analysis.data.pictures import content_of
 from analysis.data.studies import distinct_titles, split
 from analysis.data.table import AnalysisError, Study
-from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.reporting.page import Picture, render_page
+from analysis.reporting.pictures import draw_every
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
@@ -43,7 +44,7 @@ def draw(folder: Path) -> Path:
             continue
         tables[title] = robustness_table(study.runs)
         figures = folder / "figures" / re.sub(r"[^\w.-]+", "_", title)
-        pictures = [Picture(figure.draw(study, figures), figure.caption) for figure in STUDY_FIGURES]
+        pictures = draw_every(study, figures)
         sections.append({"title": title, **section(study, tables[title], pictures)})
     named = [table if len(studies) == 1 else table.assign(part=title) for title, table in tables.items()]
     pd.concat(named).to_csv(folder / "robustness.csv", index=False)
@@ -58,6 +59,7 @@ def section(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> dict[
     return {
         "task": f"{runs['task'].iloc[0]} ({runs['scale'].iloc[0]})",
         "metric": runs.loc[runs["counted"], "metric"].iloc[0],
+        "content": content_of(runs),
         "base": f"{runs['base_test'].mean():.3f}",
         "chance": f"{runs['chance'].mean():.3f}",
         "count": len(runs),

@@ -110,6 +110,9 @@ class TaskSettings:
     head_lr_cap: float | None = setting(
         None, "instead of a fixed rate: a head trains at the adapter's, up to this", above=0
     )
+    energy: str | None = setting(
+        None, "oft: hyperspherical energy as OFT's code has it; null: as docs/schema.md", choices=("oft",)
+    )
     noise: float = setting(
         0.0,
         "size of a random move of the adapter before training (steps=0: instead of it)",

@@ -69,4 +69,5 @@ def read(folder: Path) -> Compared:
     if not (runs["counted"] & (runs["label"] == order[0])).any():
         raise AnalysisError(f"every run of the baseline {order[0]} failed; see the reasons in runs.parquet")
     history, layers = (table[table["run_id"].isin(runs["run_id"])] for table in (study.history, study.layers))
-    return Compared(study.name, runs, history, layers, order, comparison.costs, comparison.command)
+    order_and_costs = (order, comparison.costs, comparison.command)
+    return Compared(study.name, runs, history, layers, *order_and_costs, folder=folder)

@@ -83,7 +83,7 @@ def split(folder: Path) -> list[Study]:
         history, layers = (
             tables[name][tables[name]["run_id"].isin(labelled["run_id"])] for name in ("history", "layers")
         )
-        studies.append(Study(folder.resolve().name, labelled, history, layers))
+        studies.append(Study(folder.resolve().name, labelled, history, layers, folder=folder))
     return studies
 
 

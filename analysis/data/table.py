@@ -10,7 +10,7 @@ is reported as missing. A *diverged* run is a result: it always counts, with its
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +33,14 @@ class Study:
     runs: one row per run, columns of `schema.RUNS` plus `label`, `rank`, `counted`.
     history: one row per run and evaluation point, columns of `schema.HISTORY`.
     layers: one row per run, layer and side, columns of `schema.LAYERS`.
+    folder: that the tables were read from; None if they were put together from several.
     """
 
     name: str
     runs: pd.DataFrame
     history: pd.DataFrame
     layers: pd.DataFrame
+    folder: Path | None = field(default=None, kw_only=True)
 
     @property
     def labels(self) -> list[str]:
@@ -66,7 +68,7 @@ def load(folder: Path) -> Study:
         raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")
     runs = label_runs(runs)
     check_runs(runs, folder)
-    return Study(folder.resolve().name, runs, tables["history"], tables["layers"])
+    return Study(folder.resolve().name, runs, tables["history"], tables["layers"], folder=folder)
 
 
 def absent(runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,24 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.data.table import Study
-from analysis.figures import convergence, distances, he_training, robustness
+from analysis.figures import convergence, distances, further_metrics, he_training, robustness, samples
 
 
 @dataclass(frozen=True)
 class StudyFigure:
     """A figure of any study.
 
-    draw: saves PNG, PDF and CSV in a folder and returns the PNG's path.
+    draw: saves PNG, PDF and CSV in a folder and returns the PNG's path; None where the study's records have
+        nothing for it to show.
     caption: what it shows; paper_caption: the same in the report of `analysis.paper`, in fewer words.
     """
 
-    draw: Callable[[Study, Path], Path]
+    draw: Callable[[Study, Path], Path | None]
     caption: str
     paper_caption: str
 
 
 STUDY_FIGURES = (
     StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
+    StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, further_metrics.PAPER_CAPTION),
+    StudyFigure(samples.draw_samples, samples.CAPTION, samples.PAPER_CAPTION),
     StudyFigure(convergence.draw_convergence, convergence.CAPTION, convergence.PAPER_CAPTION),
     StudyFigure(distances.draw_distances, distances.CAPTION, distances.PAPER_CAPTION),
     StudyFigure(he_training.draw_he_training, he_training.CAPTION, he_training.PAPER_CAPTION),

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis.data.baselines import trained_alone
+from analysis.data.metrics import of_real_data
 from analysis.data.table import Study
 from analysis.figures.style import REFERENCE, MethodStyle
 from analysis.statistics.intervals import seed_means
@@ -21,13 +27,53 @@ def draw_band(axes: Axes, x: pd.Series, points: pd.DataFrame, style: MethodStyle
     axes.fill_between(x, points["low"], points["high"], color=style.colour, alpha=0.18, lw=0)
 
 
-def draw_references(axes: Axes, runs: pd.DataFrame, split: str, in_legend: bool = False) -> None:
-    """The untouched base model's score on `valid` or `test`, and chance, as lines."""
-    for value, name, line in (
-        (runs[f"base_{split}"].mean(), "frozen base model", "--"),
-        (runs["chance"].mean(), "chance", ":"),
-    ):
-        axes.axhline(value, color=REFERENCE, ls=line, lw=1, label=name if in_legend else None, zorder=1)
+@dataclass(frozen=True)
+class Reference:
+    """A score to compare with, as a line across a panel; nan where there is none."""
+
+    name: str
+    value: float
+    line: Any
+
+
+def references(study: Study, split: str) -> list[Reference]:
+    """Scores on `valid` or `test` of whoever the runs are compared with, from the best to chance.
+
+    Real data in the place of what is generated; the frozen model with a head, or an encoder, trained alone;
+    the untouched model; a guess.
+    """
+    runs = study.runs[study.runs["counted"]]
+    alone = trained_alone(study)
+    real = of_real_data(runs if split == "test" else study.history, metric_of(runs))
+    found = [
+        Reference("real data", real, "-"),
+        alone_line(alone, split),
+        Reference("frozen base model", runs[f"base_{split}"].mean(), "--"),
+        Reference("chance", runs["chance"].mean(), ":"),
+    ]
+    return [reference for reference in found if np.isfinite(reference.value)]
+
+
+def alone_line(alone: pd.DataFrame, column: str) -> Reference:
+    """The mean of a column over the runs of `trained_alone`."""
+    if alone.empty or column not in alone:
+        return Reference("", np.nan, "-.")
+    return Reference(str(alone["sweep"].iloc[0]).replace("_", " "), float(alone[column].mean()), "-.")
+
+
+def draw_references(axes: Axes, lines: Sequence[Reference], in_legend: bool = False) -> None:
+    for each in lines:
+        name = each.name if in_legend else None
+        axes.axhline(each.value, color=REFERENCE, ls=each.line, lw=1, label=name, zorder=1)
+
+
+def energy_title(runs: pd.DataFrame) -> str:
+    """What `he_change` is a change of, by the setting `task.energy`."""
+    kinds = set(runs["task.energy"].dropna()) if "task.energy" in runs else set()
+    if not kinds:
+        return "HE(W') - HE(W) (mean over pairs and layers)"
+    mixed = "" if len(kinds) == 1 and runs["task.energy"].notna().all() else ", where task.energy says so"
+    return f"HE(W') - HE(W) (OFT's half space, summed over layers{mixed})"
 
 
 def metric_of(runs: pd.DataFrame) -> str:

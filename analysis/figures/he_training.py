@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.data.table import Study
-from analysis.figures.elements import draw_against_lr, draw_band
+from analysis.figures.elements import draw_against_lr, draw_band, energy_title
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
 from analysis.statistics.intervals import mean_title, seed_means
 from study.storage.tuned import tuned_lr
@@ -35,7 +35,7 @@ def draw_he_training(study: Study, folder: Path) -> Path:
         if len(points):
             draw_band(left, points["step"], points, styles[label])
     left.set_xlabel("training step")
-    left.set_ylabel("HE(W') - HE(W) (mean over pairs and layers)")
+    left.set_ylabel(energy_title(runs))
     left.set_title("during training, at the tuned learning rate")
     at_end = draw_against_lr(right, study, "he_change", styles)
     right.set_yscale("symlog", linthresh=1e-4)

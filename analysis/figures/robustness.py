@@ -9,16 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from analysis.data.metrics import metric_title
 from analysis.data.studies import key_of
 from analysis.data.table import Study
-from analysis.figures.elements import draw_band, draw_references, metric_of
+from analysis.figures.elements import draw_band, draw_references, references
 from analysis.figures.style import MethodStyle, figure_style, legend_beside, method_styles, save
 from analysis.statistics.intervals import mean_title, seed_means
 
 CAPTION = (
     "Test score against learning rate. Lines are means over seeds, bands their 95 % Student intervals; "
-    "below, every run is a dot and a diverged run a cross. Diverged runs count in every mean. Dashed: "
-    "the untouched base model; dotted: chance."
+    "below, every run is a dot and a diverged run a cross. Diverged runs count in every mean. Grey lines: "
+    "the untouched base model (dashed), chance (dotted) and, where they are known, real data in the place of "
+    "what is generated (solid) and the head or encoder trained alone (dash-dotted)."
 )
 PAPER_CAPTION = "Figure 5's question on the miniature, with error bars and LoRA."
 
@@ -38,22 +40,23 @@ def draw_robustness(study: Study, folder: Path) -> Path:
     grid = figure.add_gridspec(1 + rows, columns, height_ratios=[2.1, *[1] * rows])
     top = figure.add_subplot(grid[0, :])
     means = seed_means(runs.sort_values(["rank", "lr"]), ["label", "lr"], "test")
-    draw_references(top, runs, "test", in_legend=True)
-    first = None
+    lines = references(study, "test")
+    draw_references(top, lines, in_legend=True)
+    first, ylabel = None, f"test {metric_title(runs)}"
     for index, label in enumerate(study.labels):
         points = means[means["label"] == label]
         draw_band(top, points["lr"], points, styles[label])
         small = figure.add_subplot(grid[1 + index // columns, index % columns], sharex=first, sharey=first)
         first = first or small
-        draw_references(small, runs, "test")
+        draw_references(small, lines)
         _draw_runs(small, runs[runs["label"] == label], points, styles[label])
         if index % columns == 0:
-            small.set_ylabel(f"test {metric_of(runs)}")
+            small.set_ylabel(ylabel)
         else:
             small.tick_params(labelleft=False)
     top.set_xscale("log")
     top.xaxis.set_major_locator(LogLocator(numticks=20))
-    top.set_ylabel(f"test {metric_of(runs)}")
+    top.set_ylabel(ylabel)
     task, scale, subset = key_of(study)
     name = " ".join(filter(None, (task, subset)))
     top.set_title(f"{name} ({scale}): robustness to the learning rate, {mean_title(means['seeds'])}")

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, as CSVs under `printed/`."""
+"""The numbers that the paper prints, or shows in figures, as CSVs under `printed/`."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ PRINTED = Path(__file__).parent / "printed"
 def printed(table: int) -> pd.DataFrame:
     """The paper's Table 4 or 5: method, options, parameters, subset or benchmark, printed (percent)."""
     return pd.read_csv(PRINTED / f"table{table}.csv").fillna({"options": ""})
+
+
+def read_off(figure: int) -> pd.DataFrame:
+    """What was read off a figure of the paper.
+
+    5: method, lr, miou (percent); 7: task, method, he_change. The first lines of the files say how.
+    """
+    return pd.read_csv(PRINTED / f"figure{figure}.csv", comment="#")

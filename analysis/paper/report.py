@@ -28,6 +28,7 @@ from analysis.paper.claims.part import SAME_SCORE, Part
 from analysis.paper.claims.small import judge_small
 from analysis.paper.control import control_sentences, control_table
 from analysis.paper.figures.blocks import draw_blocks
+from analysis.paper.figures.generation import draw_for, other_sweeps
 from analysis.paper.figures.hyperspherical import draw_hyperspherical
 from analysis.paper.figures.mechanism import draw_mechanism
 from analysis.paper.figures.oft_against_naive import draw_oft_against_naive
@@ -39,7 +40,7 @@ from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
 from study.errors import UsageError
 
-FIGURES: list[tuple[str, Callable[[Study, Path], Path], str]] = [
+FIGURES: list[tuple[str, Callable[[Study, Path], Path | None], str]] = [
     *((GRID, figure.draw, figure.paper_caption) for figure in STUDY_FIGURES),
     ("hyperspherical", draw_hyperspherical, "Figure 7 with longer training, ETHER+ one- and two-sided."),
     (
@@ -79,7 +80,7 @@ def make(results: Path, records: Records) -> Path:
         verdicts=table_text(by_study(parts)),
         compute=shown["compute"],
         parameters=shown["parameters"],
-        pictures=draw(records, folder / "figures"),
+        pictures=draw(records, results),
         language=language_sections(records, results),
         missing=records.missing(),
         findings=control_sentences(tables["mechanism"]) if "mechanism" in tables else [],
@@ -92,18 +93,25 @@ def make(results: Path, records: Records) -> Path:
     return report
 
 
-def draw(records: Records, folder: Path) -> list[Picture]:
+def draw(records: Records, results: Path) -> list[Picture]:
     """Draws every figure. Grids other than vtab's have folders of their own."""
-    pictures = [
-        Picture(drawer(records.named[name], folder), caption)
+    folder = results / "paper" / "figures"
+    drawn = [
+        (drawer(records.named[name], folder), caption)
         for name, drawer, caption in FIGURES
         if name in records.named
     ]
     for study in records.grids:
-        if (key := key_of(study)) != VTAB:
-            path = draw_robustness(study, folder / title(key).replace(" ", "_"))
-            pictures.append(Picture(path, f"The same question as Figure 5's on {title(key)}."))
-    return pictures
+        key = key_of(study)
+        of_grid = folder / title(key).replace(" ", "_")
+        if key[0] == "s2i":
+            drawn += draw_for(GRID, study, of_grid)
+        elif key != VTAB:
+            caption = f"The same question as Figure 5's on {title(key)}."
+            drawn.append((draw_robustness(study, of_grid), caption))
+    for sweep, study in other_sweeps(results).items():
+        drawn += draw_for(sweep, study, folder / f"{title(key_of(study)).replace(' ', '_')}_{sweep}")
+    return [Picture(path, caption) for path, caption in drawn if path is not None]
 
 
 def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:

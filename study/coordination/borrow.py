@@ -8,7 +8,7 @@ from pathlib import Path
 from study.coordination.same_origin import changed_versions
 from study.planning.origin import Origin
 from study.planning.runs import digest
-from study.storage import records
+from study.storage import pictures, records
 from study.storage.rows import RunRecord
 
 
@@ -48,8 +48,15 @@ def _fits(record: RunRecord, now: Origin, mixed_versions: bool) -> bool:
 
 
 def borrow(folder: Path, found: Mapping[Path, list[RunRecord]]) -> None:
-    """Copies what `borrowable` found into the study's folder, which is locked."""
+    """Copies what `borrowable` found into the study's folder, which is locked: pictures first, then records.
+
+    Raises:
+        UsageError: if a run's pictures are gone or damaged.
+    """
     for other, borrowed in found.items():
         borrowed_ids = [record.identity.run_id for record in borrowed]
+        for record in borrowed:
+            if record.pictures:
+                pictures.copy(other, folder, record.identity.run_id, record.pictures)
         records.write(folder, f"from-{digest([str(other), borrowed_ids])}", borrowed)
         print(f"{len(borrowed_ids)} runs are there already, in {other}", flush=True)

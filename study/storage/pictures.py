@@ -66,6 +66,25 @@ def read(folder: Path, run_id: str, digest: str) -> Pictures:
     """
     from PIL import Image
 
+    image = Image.open(io.BytesIO(_content(folder, run_id, digest)))
+    kinds, examples = json.loads(image.text[KINDS]), int(image.text[EXAMPLES])  # type: ignore[attr-defined]
+    sheet = np.asarray(image)
+    height, width = sheet.shape[0] // len(kinds), sheet.shape[1] // examples
+    cut = sheet.reshape(len(kinds), height, examples, width, 3).transpose(0, 2, 4, 1, 3)
+    return dict(zip(kinds, cut, strict=True))
+
+
+def copy(folder: Path, to: Path, run_id: str, digest: str) -> None:
+    """Copies a run's file from one study's folder to another's.
+
+    Raises:
+        UsageError: as of `read`.
+        CannotWrite: as of `write`.
+    """
+    write_atomically(path_of(to, run_id), _content(folder, run_id, digest))
+
+
+def _content(folder: Path, run_id: str, digest: str) -> bytes:
     path = path_of(folder, run_id)
     try:
         content = path.read_bytes()
@@ -73,12 +92,7 @@ def read(folder: Path, run_id: str, digest: str) -> Pictures:
         raise UsageError(f"{path}: the run's pictures cannot be read: {error.strerror}") from None
     if _digest(content) != digest:
         raise UsageError(f"{path} is not what its run wrote; train it again under another name=")
-    image = Image.open(io.BytesIO(content))
-    kinds, examples = json.loads(image.text[KINDS]), int(image.text[EXAMPLES])  # type: ignore[attr-defined]
-    sheet = np.asarray(image)
-    height, width = sheet.shape[0] // len(kinds), sheet.shape[1] // examples
-    cut = sheet.reshape(len(kinds), height, examples, width, 3).transpose(0, 2, 4, 1, 3)
-    return dict(zip(kinds, cut, strict=True))
+    return content
 
 
 def _digest(content: bytes) -> str:

@@ -57,6 +57,9 @@ class Identity:
 METRIC = "metric."
 """How the columns of further metrics begin."""
 
+LOWER_IS_BETTER = "lower_is_better"
+"""The column of the further metrics of which less is better, in tables of tasks that have any."""
+
 PICTURES = "pictures"
 """The column of the digest of a run's picture file, in tables of tasks that keep pictures."""
 
@@ -66,7 +69,8 @@ class Outcome:
     """How a run ended, and what was measured of it.
 
     `further` has the task's metrics beside the primary one, on test: columns `metric.<name>`. Tasks name
-    them, so it is a mapping.
+    them, so it is a mapping. `lower_is_better` names those of which less is better: a column of that
+    name, with commas between, if there are any.
     """
 
     status: str = column("ok | diverged | failed")
@@ -89,7 +93,9 @@ class Outcome:
         "|T - I|_F at the end, mean over layers and sides; nan if not multiplicative", default=math.nan
     )
     weight_distance: float = column("|W' - W|_F at the end, mean over layers", default=math.nan)
-    he_change: float = column("HE(W') - HE(W) at the end, mean over layers", default=math.nan)
+    he_change: float = column(
+        "HE(W') - HE(W) at the end, mean over layers (task.energy=oft: sum)", default=math.nan
+    )
     parameter_growth: float = column(
         "length of the adapter's parameter vector at the end over that at step 0; nan if that was 0",
         default=math.nan,
@@ -102,6 +108,7 @@ class Outcome:
     )
     pack_size: int = column("runs trained together", default=0)
     further: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    lower_is_better: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,9 +188,9 @@ class RunRecord:
     def row(self) -> dict[str, Any]:
         """The run's row of `runs`, by column."""
         known = vars(self.identity) | vars(self.outcome) | vars(self.circumstances)
-        settings = known.pop("settings")
-        kept = {PICTURES: self.pictures} if self.pictures else {}
-        return _with_metrics(known) | kept | dict(settings)
+        settings, lower = known.pop("settings"), ",".join(known.pop(LOWER_IS_BETTER))
+        kept = {LOWER_IS_BETTER: lower, PICTURES: self.pictures}
+        return _with_metrics(known) | {name: value for name, value in kept.items() if value} | dict(settings)
 
     def to_json(self) -> dict[str, Any]:
         """The form in a record's file; `study.storage.tables` makes columns of it as it is."""
@@ -200,7 +207,11 @@ class RunRecord:
         settings = {key: value for key, value in row.items() if key.startswith(("method.", "task."))}
         return cls(
             dataclasses.replace(_filled(Identity, row), settings=settings),
-            dataclasses.replace(_filled(Outcome, row), further=_metrics_in(row)),
+            dataclasses.replace(
+                _filled(Outcome, row),
+                further=_metrics_in(row),
+                lower_is_better=tuple(filter(None, row.get(LOWER_IS_BETTER, "").split(","))),
+            ),
             _filled(Circumstances, row),
             tuple(
                 dataclasses.replace(_filled(HistoryRow, point), further=_metrics_in(point))

@@ -40,6 +40,7 @@ class Task(ABC):
     Attributes:
         metric: name of the primary metric in `metrics`.
         higher_is_better: its direction.
+        lower_is_better: the further metrics in `metrics` of which less is better; of the others more is.
         chance: what a guess reaches.
         generates: whether predictions are made of what `sample` gives, not of `forward`'s outputs.
         kept_pictures: how many test examples each run leaves pictures of; see `pictures`.
@@ -49,6 +50,7 @@ class Task(ABC):
 
     metric: str
     higher_is_better: bool = True
+    lower_is_better: Sequence[str] = ()
     chance: float
     generates: bool = False
     kept_pictures: int = 0
@@ -100,11 +102,16 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
-        """Metrics of one run over a whole split, nan where predictions are; `metric` among them."""
+        """Metrics of one run over a whole split, nan where predictions are; `metric` among them.
+
+        One that is named `real_NAME` is what NAME is of the real thing in the place of what is generated, the
+        same for every run: figures of NAME draw it as a line.
+        """
 
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What a run keeps to be looked at, by what it shows: (rows, 3, height, width) each, uint8, of one
-        size. Asked for the first `kept_pictures` test examples, by name in the order of display.
+        size. Asked for the first `kept_pictures` test examples, by name in the order of display; the last is
+        what the run generated, those before it are the same for every run.
 
         Args:
             outputs: as for `predictions`.

@@ -53,6 +53,7 @@ class Instruct(Task):
     guessing among all tokens gives the size of the vocabulary.
     """
 
+    lower_is_better = ("perplexity",)
     padding = {"targets": NO_TARGET}  # input_ids with anything: the model only looks back
 
     def __init__(self, settings: TaskSettings) -> None:

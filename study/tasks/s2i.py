@@ -49,6 +49,7 @@ class S2i(Task):
     """
 
     metric = "mean_iou"
+    lower_is_better = ("frechet_distance",)
     generates = True
     kept_pictures = 8
 

@@ -82,15 +82,53 @@ def hyperspherical_energy(
     return (total.item() / pairs if pairs else float("nan")), duplicates
 
 
+EPSILON = 1e-4
+"""What OFT's code adds to a neuron's squared length."""
+
+
+@torch.no_grad()
+def oft_energy(weight: Tensor, rows_at_once: int = 512) -> float:
+    """Hyperspherical energy as OFT's code has it (arXiv 2306.07280), but in float64.
+
+    Half space: over the 2f vectors w_i and -w_i, the mean over all pairs of (2 - 2 c)^(-1/2), where c is
+    their product divided by their lengths, and a length is sqrt(|w|^2 + 1e-4). A neuron and its own opposite
+    are a pair, and the epsilon keeps duplicates finite, so none is left out. Never holds more than
+    (rows_at_once, f) pairs.
+
+    Args:
+        weight: (f, d); any floating dtype.
+        rows_at_once: rows of the pair matrix held at a time.
+
+    Returns:
+        The energy; nan if a neuron is not finite.
+    """
+    weight = weight.double()
+    lengths = (weight.square().sum(1, keepdim=True) + EPSILON).sqrt()
+    neurons = weight / lengths
+    count = len(neurons)
+    if not torch.isfinite(neurons).all():
+        return math.nan
+    total = (2 + 2 * neurons.square().sum(1)).rsqrt().sum()  # each with its own opposite
+    for start in range(0, count, rows_at_once):
+        block, later = neurons[start : start + rows_at_once], neurons[start:]
+        cosines = (block @ later.T)[torch.ones(len(block), len(later), device=weight.device).triu(1) > 0]
+        total += 2 * ((2 - 2 * cosines).rsqrt() + (2 + 2 * cosines).rsqrt()).sum()
+    return total.item() / (count * (2 * count - 1))
+
+
 NUMBERS_AT_ONCE = 2**27
 """So many numbers of transformed weights are held at a time: 1 GiB in float64."""
 
 
 class Geometry:
-    """Distances and hyperspherical energy of a pack's layers; the base weights' energy is computed once."""
+    """Distances and hyperspherical energy of a pack's layers; the base weights' energy is computed once.
 
-    def __init__(self, packed: PackedModel) -> None:
-        self.packed = packed
+    Args:
+        energy: as the setting `task.energy`.
+    """
+
+    def __init__(self, packed: PackedModel, energy: str | None = None) -> None:
+        self.packed, self.energy = packed, energy
         self._layers = packed.adapted_layers()
         self._base_energy: dict[str, float] = {}
 
@@ -109,10 +147,10 @@ class Geometry:
             } or {"weight": torch.full((self.packed.runs,), torch.nan)}
             for run, (weight, transformed) in enumerate(_weights(layer, tensors[name])):
                 if name not in self._base_energy:
-                    self._base_energy[name] = hyperspherical_energy(weight)[0]
+                    self._base_energy[name] = self._energy_of(weight)[0]
                 distance = frobenius(transformed - weight)
                 relative_distance = (distance / frobenius(weight)).item()
-                energy, duplicates = hyperspherical_energy(transformed)
+                energy, duplicates = self._energy_of(transformed)
                 rows[run] += [
                     LayerRow(
                         layer=name,
@@ -128,6 +166,24 @@ class Geometry:
                 ]
         return rows
 
+    def _energy_of(self, weight: Tensor) -> tuple[float, int]:
+        """The energy, and the pairs that it leaves out."""
+        return (oft_energy(weight), 0) if self.energy == "oft" else hyperspherical_energy(weight)
+
+    def summary(self, layers: Sequence[LayerRow]) -> dict[str, float]:
+        """One run's geometry: the mean over layers (and sides) of each figure.
+
+        OFT's change of energy is a sum over layers instead. That is the sum over all weights of the model:
+        those that no adapter changes, convolutions among them, are the same before and after, and cancel.
+        """
+        names = ("transform_distance", "weight_distance", "he_change")
+        if not layers:
+            return dict.fromkeys(names, math.nan)
+        figures = {name: sum(getattr(row, name) for row in layers) / len(layers) for name in names}
+        if self.energy == "oft":
+            figures["he_change"] = sum({row.layer: row.he_change for row in layers}.values())
+        return figures
+
 
 def _weights(layer: AdaptedLayer, tensors: Tensors) -> Iterator[tuple[Tensor, Tensor]]:
     """W and W' of one run after the other: (f, d) each."""
@@ -138,9 +194,3 @@ def _weights(layer: AdaptedLayer, tensors: Tensors) -> Iterator[tuple[Tensor, Te
         weight, of_each_run = layer.effective_weights(of_runs)
         for transformed in of_each_run:
             yield weight, transformed
-
-
-def averages(layers: Sequence[LayerRow]) -> dict[str, float]:
-    """One run's geometry: the mean over layers (and sides) of each figure."""
-    names = ("transform_distance", "weight_distance", "he_change")
-    return {n: sum(getattr(row, n) for row in layers) / len(layers) if layers else math.nan for n in names}

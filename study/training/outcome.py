@@ -121,4 +121,5 @@ def outcome_of(
         step_seconds=effort.step_seconds,
         pack_size=effort.pack_size,
         further=test.further,
+        lower_is_better=tuple(name for name in test.further if name in task.lower_is_better),
     )

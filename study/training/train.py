@@ -19,7 +19,7 @@ from study.storage.checkpoints import Attempt, State
 from study.storage.rows import HistoryRow
 from study.tasks import Task
 from study.training.frozen_base import train_mode
-from study.training.geometry import Geometry, averages
+from study.training.geometry import Geometry
 from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
 from study.training.pack_state import of_runs
 from study.training.packing import PackedModel, RunParameters, pack
@@ -62,7 +62,7 @@ class Training:
     ) -> None:
         self.task, self.model, self.runs = task, model, runs
         self.packed, self.parameters = pack(model, config, [run.seed for run in runs], mapping)
-        self.geometry = Geometry(self.packed)
+        self.geometry = Geometry(self.packed, task.settings.energy)
         for vector, run in zip(self.parameters.adapters, runs, strict=True):
             generator = torch.Generator().manual_seed(run.seed)
             move = torch.randn(vector.shape, generator=generator).to(vector.device)
@@ -118,7 +118,7 @@ class Training:
                 train_loss=means[run].item(),
                 valid=scores[run].primary,
                 valid_loss=scores[run].loss,
-                **averages(layers[run]),
+                **self.geometry.summary(layers[run]),
                 parameter_growth=self._growth(run),
                 further=scores[run].further,
             )

@@ -41,6 +41,7 @@ class Walks(Task):
     """A model is learnt to move numbers by a step; generated are three steps from where a row starts."""
 
     metric, chance, higher_is_better = "distance", 9.0, False
+    lower_is_better = ("distance", "largest")
     generates, kept_pictures = True, 2
 
     def __init__(self, settings: TaskSettings = SETTINGS) -> None:
@@ -147,6 +148,7 @@ def test_further_metrics_and_pictures_are_in_the_records(
         assert list(kept) == ["start", "end"] and kept["end"].shape == (2, 3, 2, 4)
         again = RunRecord.from_json(record)
         assert again.to_json() == record and again.outcome.further == {"largest": row["metric.largest"]}
+        assert row["lower_is_better"] == "largest" and again.outcome.lower_is_better == ("largest",)
 
 
 def test_a_metric_that_no_run_has_is_still_a_number() -> None:

@@ -6,8 +6,17 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from study.training.geometry import distance_to_identity, frobenius, hyperspherical_energy
+from study import methods
+from study.training.geometry import (
+    Geometry,
+    distance_to_identity,
+    frobenius,
+    hyperspherical_energy,
+    oft_energy,
+)
+from study.training.packing import pack
 
 
 def brute_force(weight: torch.Tensor) -> tuple[float, int]:
@@ -76,3 +85,67 @@ def test_frobenius_and_distance_to_identity_by_hand() -> None:
     assert frobenius(torch.tensor([[3.0, 0], [0, 4]])).item() == 5
     blocks = torch.tensor([[[1.0, 2], [0, 1]], [[1, 0], [0, 4]]])
     assert distance_to_identity(blocks).item() == pytest.approx(math.sqrt(4 + 9))
+
+
+def dense_oft_energy(weight: torch.Tensor) -> float:
+    """As in OFT's code: a neuron per output, every one and its opposite, all pairs at once."""
+    rows = weight.double().flatten(1)
+    both = torch.cat([rows, -rows])
+    lengths = torch.sqrt((both * both).sum(1) + 1e-4)
+    cosines = (both @ both.T) / torch.outer(lengths, lengths)
+    i, j = torch.triu_indices(len(both), len(both), 1)
+    return ((2 - 2 * cosines[i, j]) ** -0.5).mean().item()
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 512])
+def test_ofts_energy_equals_all_pairs_at_once(rows_at_once: int) -> None:
+    torch.manual_seed(0)
+    weight = 0.1 * torch.randn(20, 6)  # so short that the epsilon counts
+    weight[3] = 3 * weight[7]  # the same direction, which the epsilon keeps finite
+    assert oft_energy(weight, rows_at_once) == pytest.approx(dense_oft_energy(weight), rel=1e-10)
+
+
+def test_ofts_energy_by_hand() -> None:
+    # Four vectors: two pairs of opposites, 2 apart, and four at right angles, sqrt(2) apart.
+    energy = oft_energy(torch.tensor([[1e4, 0], [0, 1e4]]))
+    assert energy == pytest.approx((2 / 2 + 4 / math.sqrt(2)) / 6)
+    assert oft_energy(torch.tensor([[0.01, 0.0]])) == pytest.approx((2 + 2 * 1e-4 / 2e-4) ** -0.5)
+    assert oft_energy(torch.zeros(1, 3)) == pytest.approx(2**-0.5)
+    assert math.isnan(oft_energy(torch.tensor([[math.inf, 1.0], [0, 1]])))
+
+
+class Convolved(nn.Module):
+    """Two adapted layers, one that is not, a convolution and a norm, as a UNet has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 3, 2), nn.LayerNorm(8)
+        self.first, self.second, self.last = nn.Linear(8, 8), nn.Linear(8, 12), nn.Linear(12, 4)
+
+
+@pytest.mark.parametrize("method", ["ether_plus", "naive", "oft"])
+def test_ofts_change_is_that_of_the_sum_over_all_matrices_and_convolutions(method: str) -> None:
+    torch.manual_seed(0)
+    model = Convolved().requires_grad_(False)
+    packed, parameters = pack(model, methods.config(method, {"blocks": 2}, ["first", "second"]), [0, 1])
+    flat = parameters.stack()
+    flat = flat + 0.3 * torch.randn_like(flat)
+    geometry = Geometry(packed, "oft")
+    measured = geometry.measure(flat)
+    layers = packed.adapted_layers()
+    changed = [layers[name].effective_weights(packed.tensors(flat)[name])[1] for name in layers]
+    packed.close()
+    before = sum(dense_oft_energy(p) for p in model.parameters() if p.ndim in (2, 4))
+    for run, rows in enumerate(measured):
+        transformed = {name: weights[run] for name, weights in zip(layers, changed, strict=True)}
+        after = sum(
+            dense_oft_energy(transformed.get(name.removesuffix(".weight"), p))
+            for name, p in model.named_parameters()
+            if p.ndim in (2, 4)
+        )
+        change = geometry.summary(rows)["he_change"]
+        assert change == pytest.approx(after - before, rel=1e-6, abs=1e-10)
+        if method == "oft":
+            assert change == pytest.approx(0, abs=1e-9)
+        else:
+            assert abs(change) > 1e-4

@@ -1,0 +1,57 @@
+"""The metrics of a study: the primary one, and those beside it that its task names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from study.storage.rows import LOWER_IS_BETTER, METRIC
+
+REAL = f"{METRIC}real_"
+"""How the columns begin that hold a metric of real data, in the place of what a run generates."""
+
+
+@dataclass(frozen=True)
+class FurtherMetric:
+    """A metric beside the primary one.
+
+    column: its column in `runs` (on test) and in `history` (on validation).
+    """
+
+    column: str
+    higher_is_better: bool
+
+    @property
+    def name(self) -> str:
+        return self.column.removeprefix(METRIC)
+
+    @property
+    def title(self) -> str:
+        """The name, and the direction where it is the less usual one."""
+        return self.name if self.higher_is_better else f"{self.name} (lower is better)"
+
+
+def metric_title(runs: pd.DataFrame) -> str:
+    """The primary metric's name, and its direction where that is the less usual one."""
+    name = str(runs["metric"].iloc[0])
+    return name if bool(runs["higher_is_better"].iloc[0]) else f"{name} (lower is better)"
+
+
+def further_metrics(runs: pd.DataFrame) -> list[FurtherMetric]:
+    """What the runs were measured by beside the primary metric, by name; values of real data are none."""
+    named = runs.get(LOWER_IS_BETTER, pd.Series(dtype=object)).dropna()
+    lower = set(",".join(map(str, named.unique())).split(","))
+    columns = sorted(c for c in runs.columns if c.startswith(METRIC) and not c.startswith(REAL))
+    return [
+        FurtherMetric(column, column.removeprefix(METRIC) not in lower)
+        for column in columns
+        if np.isfinite(runs[column].astype(float)).any()
+    ]
+
+
+def of_real_data(table: pd.DataFrame, metric: str) -> float:
+    """The mean of a metric of real data over a table's rows; nan where it was not measured."""
+    column = f"{REAL}{metric}"
+    return float(table[column].astype(float).mean()) if column in table else np.nan

@@ -1,0 +1,15 @@
+"""The figures of the catalogue, drawn for a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.data.table import Study
+from analysis.figures.catalogue import STUDY_FIGURES
+from analysis.reporting.page import Picture
+
+
+def draw_every(study: Study, folder: Path) -> list[Picture]:
+    """Every figure of every report that the study's records allow, with its caption."""
+    drawn = [(figure.draw(study, folder), figure.caption) for figure in STUDY_FIGURES]
+    return [Picture(path, caption) for path, caption in drawn if path is not None]
