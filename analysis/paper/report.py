@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.command import EXIT, RESULTS
-from analysis.data.studies import GRID, VTAB, key_of, title
+from analysis.data.studies import GRID, PERTURBATION, VTAB, key_of, title
 from analysis.data.table import Study
 from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.figures.robustness import draw_robustness
 from analysis.paper.accounting.compute import compute_table
 from analysis.paper.accounting.parameters import parameter_table
-from analysis.paper.claims.blocks import judge_blocks
+from analysis.paper.claims.blocks import judge_blocks_compute
 from analysis.paper.claims.judge import FROM_RECORDS, LANGUAGE, as_table, by_study, decide
 from analysis.paper.claims.part import SAME_SCORE, Part
 from analysis.paper.claims.small import judge_small
@@ -32,7 +32,7 @@ from analysis.paper.figures.hyperspherical import draw_hyperspherical
 from analysis.paper.figures.mechanism import draw_mechanism
 from analysis.paper.figures.oft_against_naive import draw_oft_against_naive
 from analysis.paper.figures.perturbation import draw_perturbation
-from analysis.paper.records import Records, gather
+from analysis.paper.records import BLOCKS, Records, gather
 from analysis.paper.sections import language_sections, table_text
 from analysis.reporting.page import Picture, render_page
 from analysis.statistics.paired import paired_tests
@@ -108,19 +108,20 @@ def draw(records: Records, folder: Path) -> list[Picture]:
 
 def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
     """The parts of every claim that can be decided."""
-    by_kind = {name: [study] for name, study in records.named.items()}
-    by_kind |= {GRID: records.grids, LANGUAGE: records.language}
-    parts = [
-        part for claim, (kind, _) in FROM_RECORDS.items() for part in decide(claim, by_kind.get(kind, []))
-    ]
+    by_kind = {
+        GRID: records.grids, PERTURBATION: records.perturbation, BLOCKS: records.blocks,
+        LANGUAGE: records.language,
+    }  # fmt: skip
+    parts = [part for claim, (kind, _) in FROM_RECORDS.items() for part in decide(claim, by_kind[kind])]
     unet = parameters[(parameters["table"] == "2") & ~parameters["options"].str.contains("sides")]
     unet = unet.set_index("method")["parameters"]
     parts += judge_small({method: float(unet["oft"] / unet[method]) for method in ("ether", "ether_plus")})
-    if "blocks" in records.named:
+    if records.blocks:
         weight_side = compute[(compute["side"] == "weight") & compute["model"].str.startswith("Llama")]
         tflops = weight_side.set_index(["method", "blocks"])["tflops"]
-        share = {m: float(tflops[(m, 32)] / tflops[(m, 1)]) for m in ("ether", "ether_plus")}
-        parts += judge_blocks(records.named["blocks"], share)
+        parts += judge_blocks_compute(
+            {m: float(tflops[(m, 32)] / tflops[(m, 1)]) for m in ("ether", "ether_plus")}
+        )
     return parts
 
 

@@ -16,7 +16,7 @@ from support.records.synthetic import FLAT, GOOD, LOW, hill
 from analysis.data.labels import label_runs
 from analysis.data.table import Study
 from analysis.paper.claims import judge
-from analysis.paper.claims.blocks import judge_blocks
+from analysis.paper.claims.blocks import judge_blocks, judge_blocks_compute
 from analysis.paper.claims.bounded import judge_bounded
 from analysis.paper.claims.energy import judge_energy
 from analysis.paper.claims.fast import judge_fast
@@ -248,11 +248,14 @@ def by_blocks(many: Callable) -> Study:
 
 
 def test_c5() -> None:
+    def both(many: Callable, compute: dict[str, float]) -> str:
+        return verdict(judge_blocks(by_blocks(many)) + judge_blocks_compute(compute))
+
     cheaper, costlier = {"ether": 0.4, "ether_plus": 0.3}, {"ether": 1.1, "ether_plus": 0.3}
-    assert verdict(judge_blocks(by_blocks(FLAT), cheaper)) == REPRODUCED
-    assert verdict(judge_blocks(by_blocks(FLAT), costlier)) == NOT_REPRODUCED
-    assert verdict(judge_blocks(by_blocks(LOW), cheaper)) == NOT_REPRODUCED
-    assert verdict(judge_blocks(by_blocks(lambda x, s: FLAT(x, s) + 0.1 * (-1) ** s), cheaper)) == UNDECIDED
+    assert both(FLAT, cheaper) == REPRODUCED
+    assert both(FLAT, costlier) == NOT_REPRODUCED
+    assert both(LOW, cheaper) == NOT_REPRODUCED
+    assert both(lambda x, s: FLAT(x, s) + 0.1 * (-1) ** s, cheaper) == UNDECIDED
 
 
 def test_c6() -> None:
@@ -293,6 +296,33 @@ def test_c7() -> None:
     assert verdict(judge_perturbed(perturbed(sturdy))) == NOT_REPRODUCED
     between = {"ether": 0.5, "ether_plus": 0.9, "oft": 0.1}
     assert verdict(judge_perturbed(perturbed(between, 0.2))) == UNDECIDED
+
+
+def test_c7_is_not_decided_where_the_model_has_nothing_to_lose() -> None:
+    made = perturbed({"ether": 0.8, "oft": 0.1})
+    ignorant = replace(made, runs=made.runs.assign(base_test=0.11))
+    parts = judge.decide("C7", [ignorant])
+    assert [part.part for part in parts] == ["ETHER", "OFT"]  # those that there are
+    assert {part.verdict for part in parts} == {UNDECIDED}
+    assert all("the untouched model is 0.01 above chance" in part.test for part in parts)
+
+
+def test_a_figure_that_is_no_number_decides_nothing_and_says_so() -> None:
+    made = study(GOOD, lambda record: record["row"].update(he_change=math.nan))
+    parts = {part.part: part for part in judge.decide("C6", [made])}
+    assert parts["Naive changes HE"].verdict == UNDECIDED
+    assert parts["Naive changes HE"].test.endswith("(no verdict: no run has a finite value)")
+    assert "no verdict" not in parts["Naive matches OFT"].test
+
+
+def test_blocks_are_judged_on_every_study_and_compute_once() -> None:
+    made = by_blocks(FLAT)
+    images = replace(made, runs=made.runs.assign(task="s2i"))
+    parts = judge.decide("C5", [made, images])
+    names = ["ETHER score", "ETHER+ score"]
+    assert [part.part for part in parts] == [*names, *(f"{name}, s2i" for name in names)]
+    one_number = made.runs[made.runs["method.ether.blocks"].fillna(1) == 1]
+    assert [part.part for part in judge_blocks(replace(made, runs=one_number))] == ["ETHER+ score"]
 
 
 TEXT = {"task": "glue", "task.subset": "acceptability", "metric": "matthews"}

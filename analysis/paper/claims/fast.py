@@ -30,7 +30,7 @@ import pandas as pd
 
 from analysis.data.table import Study
 from analysis.figures.style import NAMES
-from analysis.paper.claims.part import UNDECIDED, Part, above, describe_records
+from analysis.paper.claims.part import NO_VERDICT, UNDECIDED, Part, above, describe_records
 from analysis.statistics.curves import GRID_TOLERANCE
 from analysis.statistics.intervals import mean_interval
 from analysis.statistics.progress import SHARE, area, delay, progress
@@ -76,7 +76,7 @@ def judge_fast(study: Study) -> list[Part]:
                 verdict = above(low, high, least)
                 if verdict == UNDECIDED and effect == (0.0, 0.0, 0.0):
                     why_not = "both have the same in every pair of runs"
-                test += f" (no verdict: {why_not})" if why_not else ""
+                test += f" {NO_VERDICT}{why_not})" if why_not else ""
                 name = f"ETHER+ against {NAMES[other]}, {figure} {where}"
                 rests_on = ("ether_plus", other)
                 parts.append(Part("C3", name, test, *effect, verdict, records, rests_on=rests_on))
