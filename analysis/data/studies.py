@@ -134,8 +134,13 @@ def grids(studies: Iterable[Study]) -> list[Study]:
 
 
 def of_sweep(studies: Iterable[Study], sweep: str) -> list[Study]:
-    """The studies of a sweep, one for each task, scale and subset; see `one_each`."""
-    return one_each(study for study in studies if study.runs["sweep"].iloc[0] == sweep)
+    """The studies of a sweep, one for each task, scale and subset; see `one_each`.
+
+    A perturbation of a miniature that is not on the data which its model knows answers another question and
+    is left out.
+    """
+    of = [study for study in studies if study.runs["sweep"].iloc[0] == sweep]
+    return one_each(study for study in of if sweep != PERTURBATION or _is_about_its_data(study))
 
 
 def one_each(studies: Iterable[Study]) -> list[Study]:
@@ -158,7 +163,8 @@ def _preference(study: Study) -> tuple[bool, bool, bool, int, int]:
 
 def _is_about_its_data(study: Study) -> bool:
     """Training is on what the model does not know, perturbation of what it does: the upright pictures."""
-    return _data(study).endswith("-upright") == (study.runs["sweep"].iloc[0] == PERTURBATION)
+    sweep, scale = study.runs[["sweep", "scale"]].iloc[0]
+    return scale == "paper" or _data(study).endswith("-upright") == (sweep == PERTURBATION)
 
 
 def _data(study: Study) -> str:

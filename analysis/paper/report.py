@@ -1,9 +1,12 @@
 """`python -m analysis.paper`: every figure and table of the paper that the records at hand allow.
 
 Reads under `results=` the studies perturbation, hyperspherical, blocks and mechanism, and whatever is of
-the sweep lr_grid, of GLUE or of instruction tuning; counts compute and parameters exactly; and writes
-results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table4.csv and table5.csv (language),
-oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. What needs records that are
+the sweep lr_grid, of controllable generation, of GLUE or of instruction tuning; counts compute and parameters
+exactly; and writes
+results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table3.csv and table9.csv (controllable
+generation), table4.csv and table5.csv (language), table6.csv and oft_against_naive.csv, mechanism.csv (the
+control), figures/ and report.html. Studies of controllable generation that are not there are taken from the
+committed ones under reference/. What needs records that are
 not there is named with the command that makes them.
 """
 
@@ -32,8 +35,9 @@ from analysis.paper.figures.hyperspherical import draw_hyperspherical
 from analysis.paper.figures.mechanism import draw_mechanism
 from analysis.paper.figures.oft_against_naive import draw_oft_against_naive
 from analysis.paper.figures.perturbation import draw_perturbation
+from analysis.paper.image_tables import naive_against_oft
 from analysis.paper.records import BLOCKS, Records, gather
-from analysis.paper.sections import language_sections, table_text
+from analysis.paper.sections import image_sections, language_sections, table_text
 from analysis.reporting.page import Picture, render_page
 from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
@@ -69,6 +73,8 @@ def make(results: Path, records: Records) -> Path:
         tables["mechanism"] = control_table(records.named["mechanism"])
     if GRID in records.named:
         tables["oft_against_naive"] = paired_tests(records.named[GRID].runs, "naive", "oft", SAME_SCORE)
+    if len(table6 := naive_against_oft(records.grids)):
+        tables["table6"] = table6
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     claims = tables["claims"]
@@ -80,7 +86,8 @@ def make(results: Path, records: Records) -> Path:
         compute=shown["compute"],
         parameters=shown["parameters"],
         pictures=draw(records, folder / "figures"),
-        language=language_sections(records, results),
+        tables=[*image_sections(records, results), *language_sections(records, results)],
+        across_tasks=shown.get("table6"),
         missing=records.missing(),
         findings=control_sentences(tables["mechanism"]) if "mechanism" in tables else [],
         rivals=shown.get("oft_against_naive"),
