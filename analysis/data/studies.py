@@ -17,8 +17,10 @@ from study.naming import study_name
 from study.storage import schema
 
 GRID = "lr_grid"
-HEAD_ALONE = "head_alone"
-"""The sweep that trains heads on frozen models: a baseline, of no method."""
+HEAD_ALONE, ENCODER_ALONE = "head_alone", "encoder_alone"
+BASELINES = (HEAD_ALONE, ENCODER_ALONE)
+"""The sweeps that train the head, or the encoder of control pictures, of a frozen model: of no method."""
+PERTURBATION = "perturbation"
 
 LANGUAGE = ("glue", "instruct")
 GLUE_MINIATURES = ("acceptability", "topic", "paraphrase", "similarity")
@@ -28,10 +30,12 @@ Key = tuple[str, str, str]
 """(task, scale, subset); subset is empty where the task has none."""
 
 VTAB: Key = ("vtab", "mini", "")
+S2I: Key = ("s2i", "mini", "")
 MINIATURES: list[Key] = [
     VTAB,
     *(("glue", "mini", subset) for subset in GLUE_MINIATURES),
     ("instruct", "mini", ""),
+    S2I,
 ]
 """What the sweep lr_grid can run out of the box."""
 
@@ -48,19 +52,20 @@ def title(key: Key) -> str:
     return " ".join([task, *([subset] if subset else []), *(["(paper)"] if scale == "paper" else [])])
 
 
-def folder_name(key: Key) -> str:
-    """The folder in which the sweep lr_grid leaves a miniature's study: `lr_grid_glue_topic`."""
+def folder_name(key: Key, sweep: str = GRID) -> str:
+    """The folder in which a sweep leaves a miniature's study: `lr_grid_glue_topic`."""
     task, _, subset = key
-    return GRID if key == VTAB else study_name(GRID, task, subset)
+    return sweep if key == VTAB else study_name(sweep, task, subset)
 
 
-def command(key: Key) -> str:
-    """What makes the miniature's study of the sweep lr_grid."""
+def command(key: Key, sweep: str = GRID) -> str:
+    """What makes the miniature's study of a sweep."""
     task, _, subset = key
-    chosen = [] if task == VTAB[0] else [f"task={task}"]
-    return " ".join(
-        [f"python -m study.sweep {GRID}", *chosen, *([f"task.subset={subset}"] if subset else [])]
-    )
+    words = [f"python -m study.sweep {sweep}"]
+    words += [] if task == VTAB[0] else [f"task={task}"]
+    words += [f"task.subset={subset}"] if subset else []
+    words += ["task.data=portraits-upright"] if task == S2I[0] and sweep == PERTURBATION else []
+    return " ".join(words)
 
 
 def split(folder: Path) -> list[Study]:
@@ -103,12 +108,17 @@ def distinct_titles(studies: list[Study]) -> list[str]:
     return [" ".join(filter(None, part)) for part in parts]
 
 
-def read_all(results: Path) -> list[Study]:
-    """Every study directly under `results` that is of the sweep lr_grid or of a language task."""
+def read_all(results: Path, task: str | None = None) -> list[Study]:
+    """Every study directly under `results` that is of the sweep lr_grid or of another task than vtab.
+
+    Args:
+        task: of this one alone.
+    """
     studies: list[Study] = []
     for path in sorted(results.glob("*/runs.parquet")):
         runs = read_table(path.parent, "runs", {name: schema.RUNS[name] for name in ("sweep", "task")})
-        if (runs["sweep"] == GRID).any() or runs["task"].isin(LANGUAGE).any():
+        wanted = (runs["sweep"] == GRID).any() or (runs["task"] != VTAB[0]).any()
+        if wanted and (task is None or (runs["task"] == task).any()):
             studies += [study for study in split(path.parent) if study.runs["counted"].any()]
     return studies
 
@@ -123,11 +133,21 @@ def grids(studies: Iterable[Study]) -> list[Study]:
     return one_each(study for study in studies if is_complete(study))
 
 
+def of_sweep(studies: Iterable[Study], sweep: str) -> list[Study]:
+    """The studies of a sweep, one for each task, scale and subset; see `one_each`.
+
+    A perturbation of a miniature that is not on the data which its model knows answers another question and
+    is left out.
+    """
+    of = [study for study in studies if study.runs["sweep"].iloc[0] == sweep]
+    return one_each(study for study in of if sweep != PERTURBATION or _is_about_its_data(study))
+
+
 def one_each(studies: Iterable[Study]) -> list[Study]:
     """One study for each task, scale and subset, vtab's first.
 
     One under its sweep's own name goes before others, for a try under another name decides nothing; then one
-    with more methods, then with more runs.
+    on the data that its sweep is about, with more methods, with more runs.
     """
     best: dict[Key, Study] = {}
     for study in sorted(studies, key=_preference, reverse=True):
@@ -135,40 +155,76 @@ def one_each(studies: Iterable[Study]) -> list[Study]:
     return [best[key] for key in sorted(best, key=lambda key: (key[0] != VTAB[0], key))]
 
 
-def _preference(study: Study) -> tuple[bool, int, int]:
-    return _is_standard(study), study.runs["method"].nunique(), len(study.runs)
+def _preference(study: Study) -> tuple[bool, bool, bool, int, int]:
+    runs = study.runs
+    sizes = runs["method"].nunique(), len(runs)
+    return (_is_standard(study), _is_named_by_its_command(study), _is_about_its_data(study), *sizes)
+
+
+def _is_about_its_data(study: Study) -> bool:
+    """Training is on what the model does not know, perturbation of what it does: the upright pictures."""
+    sweep, scale = study.runs[["sweep", "scale"]].iloc[0]
+    return scale == "paper" or _data(study).endswith("-upright") == (sweep == PERTURBATION)
+
+
+def _data(study: Study) -> str:
+    data = study.runs.iloc[0].get("task.data")
+    return "" if is_missing(data) else str(data)
 
 
 def _is_standard(study: Study) -> bool:
     """Of the sweep lr_grid or of the paper's own settings, under the name that the sweep's command gives."""
     sweep, task = study.runs[["sweep", "task"]].iloc[0]
-    named_by_command = study.name == sweep or study.name.startswith(f"{sweep}_{task}")
-    return named_by_command and sweep in (GRID, f"{task}_paper")
+    return _is_named_by_its_command(study) and sweep in (GRID, f"{task}_paper")
+
+
+def _is_named_by_its_command(study: Study) -> bool:
+    sweep, task = study.runs[["sweep", "task"]].iloc[0]
+    return study.name == sweep or study.name.startswith(f"{sweep}_{task}")
 
 
 def language(studies: Iterable[Study]) -> list[Study]:
     """One study of GLUE or of instruction tuning for each task, scale and subset in which something trained.
 
-    Methods come from different folders where no single one has all, such as ETHER from the paper's own
-    settings and LoRA, for which the paper states no rates, from a grid. All runs of a method are of one
-    folder, the first in the order of `one_each`.
+    See `_each_method`.
     """
-    trained = [
-        s
-        for s in studies
-        if key_of(s)[0] in LANGUAGE and s.runs["steps"].max() > 0 and s.runs["sweep"].iloc[0] != HEAD_ALONE
-    ]
+    return _each_method(
+        s for s in studies if key_of(s)[0] in LANGUAGE and s.runs["sweep"].iloc[0] not in BASELINES
+    )
+
+
+def images(studies: Iterable[Study]) -> list[Study]:
+    """One study of controllable generation for each scale, of a grid or of the paper's own settings."""
+    task = S2I[0]
+    return _each_method(
+        s for s in studies if key_of(s)[0] == task and s.runs["sweep"].iloc[0] in (GRID, f"{task}_paper")
+    )
+
+
+def _each_method(studies: Iterable[Study]) -> list[Study]:
+    """One study for each task, scale and subset, of those in which something trained.
+
+    Methods come from different folders where no single one has all, such as ETHER from the paper's own
+    settings and LoRA, for which the paper states no rates, from a grid; all on the same data. All runs of a
+    method are of one folder, the first in the order of `one_each`.
+    """
+    trained = [study for study in studies if study.runs["steps"].max() > 0]
     merged = []
     for study in one_each(trained):
-        same = [s for s in trained if key_of(s) == key_of(study) and _is_standard(s) == _is_standard(study)]
+        same = [s for s in trained if _identity(s) == _identity(study)]
         merged.append(_merge(sorted(same, key=_preference, reverse=True)))
     return merged
 
 
+def _identity(study: Study) -> tuple[Key, bool, str]:
+    return key_of(study), _is_standard(study), _data(study)
+
+
 def heads(studies: Iterable[Study]) -> dict[Key, Study]:
-    """The studies of the sweep head_alone; the largest where there are several of one task."""
-    of_heads = (s for s in studies if s.runs["sweep"].iloc[0] == HEAD_ALONE)
-    return {key_of(study): study for study in sorted(of_heads, key=lambda s: len(s.runs))}
+    """The studies of the sweeps BASELINES, of each task the one on its own data, then the largest."""
+    of_heads = (s for s in studies if s.runs["sweep"].iloc[0] in BASELINES)
+    ascending = sorted(of_heads, key=lambda study: (_is_about_its_data(study), len(study.runs)))
+    return {key_of(study): study for study in ascending}
 
 
 def _merge(studies: list[Study]) -> Study:

@@ -1,4 +1,4 @@
-"""Tables 4 and 5 in the form in which the paper prints them: methods down, subsets or benchmarks across."""
+"""Tables 3, 4, 5 and 9 in the form in which the paper prints them: methods down, what is scored across."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import pandas as pd
 
 from analysis.figures.style import NAMES
 from analysis.paper.published import printed
-from analysis.paper.tables import AVERAGE, BASE, HEAD
+from analysis.paper.tables import AVERAGE, BASE, ENCODER, HEAD, REAL
 from analysis.statistics.intervals import seeds_text
 
-TITLES = NAMES | {BASE: "base model", HEAD: "trained head alone", "vera": "VeRA"}
+TITLES = NAMES | {
+    BASE: "base model", HEAD: "trained head alone", "vera": "VeRA",
+    ENCODER: "encoder only", REAL: "real pictures",
+}  # fmt: skip
 
 
 def as_printed(table: int) -> pd.DataFrame:
-    """The paper's Table 4 or 5 as it stands: methods down, subsets or benchmarks across."""
+    """A table of the paper as it stands: methods down; subsets, benchmarks or scores across."""
     numbers = printed(table)
     return _wide(numbers, numbers.columns[3], lambda row, _: f"{row['printed']:.2f}")
 

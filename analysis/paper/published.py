@@ -10,7 +10,11 @@ PRINTED = Path(__file__).parent / "printed"
 
 
 def printed(table: int) -> pd.DataFrame:
-    """The paper's Table 4 or 5: method, options, parameters, subset or benchmark, printed (percent)."""
+    """A table of the paper's scores: method, options, parameters, what was scored, printed.
+
+    Of Tables 3 and 9 that is a metric (`score`), of Table 4 a subset of GLUE, of Table 5 a benchmark; in
+    percent, Frechet distances as they are.
+    """
     return pd.read_csv(PRINTED / f"table{table}.csv").fillna({"options": ""})
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.data import studies
-from analysis.data.studies import GRID, MINIATURES, VTAB, Key, key_of
+from analysis.data.studies import ENCODER_ALONE, GRID, MINIATURES, PERTURBATION, S2I, VTAB, Key, key_of
 from analysis.data.table import Study, load
 
-STUDIES = (GRID, "hyperspherical", "perturbation", "blocks", "mechanism")
-"""Sweeps that the figures need; what is there of other tasks comes from GLUE and instruction tuning."""
+BLOCKS = "blocks"
+STUDIES = (GRID, "hyperspherical", PERTURBATION, BLOCKS, "mechanism")
+"""Sweeps that the figures need; what is there of other tasks comes from `studies.read_all`."""
+
+COMMITTED = "reference"
+"""The folder of results/ with committed records."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,17 @@ class Records:
 
     named: the studies of STUDIES that are there; lr_grid is vtab's.
     grids: the studies of the sweep lr_grid, one for each task, scale and subset, vtab's first.
+    perturbation, blocks: of those sweeps, in the same way.
+    images: the studies of controllable generation, of any sweep that trains all of the paper's methods.
     language: the studies of GLUE and instruction tuning, in the same way, of any sweep.
-    heads: the studies of heads trained alone, by task, scale and subset.
+    heads: the studies of heads and control encoders trained alone, by task, scale and subset.
     """
 
     named: dict[str, Study]
     grids: list[Study]
+    perturbation: list[Study]
+    blocks: list[Study]
+    images: list[Study]
     language: list[Study]
     heads: dict[Key, Study]
 
@@ -35,21 +45,62 @@ class Records:
         keys = {key_of(study) for study in self.grids}
         missing = {studies.folder_name(key): studies.command(key) for key in MINIATURES if key not in keys}
         others = [name for name in STUDIES if name != GRID and name not in self.named]
-        return missing | {name: f"python -m study.sweep {name}" for name in others}
+        missing |= {name: f"python -m study.sweep {name}" for name in others}
+        if S2I not in self.heads:
+            missing[ENCODER_ALONE] = f"python -m study.sweep {ENCODER_ALONE}"
+        for sweep, there in ((PERTURBATION, self.perturbation), (BLOCKS, self.blocks)):
+            if S2I not in map(key_of, there):
+                missing[studies.folder_name(S2I, sweep)] = studies.command(S2I, sweep)
+        return missing
 
     def counts(self) -> dict[str, int]:
         """How many runs of each folder are used."""
-        every = [*self.named.values(), *self.grids, *self.language, *self.heads.values()]
+        lists = (self.grids, self.perturbation, self.blocks, self.images, self.language)
+        every = [*self.named.values(), *self.heads.values(), *(study for part in lists for study in part)]
         rows = [s.runs.assign(study=s.runs.get("study", s.name))[["study", "run_id"]] for s in every]
         return pd.concat(rows).drop_duplicates()["study"].value_counts(sort=False).to_dict() if rows else {}
 
 
 def gather(results: Path) -> Records:
-    """Reads every study under `results` that the paper is made of."""
-    available = studies.read_all(results)
-    grids = studies.grids(available)
-    named = {GRID: grids[0]} if grids and key_of(grids[0]) == VTAB else {}
-    for name in STUDIES:
-        if name != GRID and (results / name / "runs.parquet").exists():
-            named[name] = load(results / name)
-    return Records(named, grids, studies.language(available), studies.heads(available))
+    """Reads every study under `results` that the paper is made of.
+
+    Controllable generation trains longer than all the rest: what is not there of it is taken from the
+    committed records, results/reference, and named so.
+    """
+    here, committed = studies.read_all(results), studies.read_all(results / COMMITTED, task=S2I[0])
+
+    def first(choose: Callable[[Iterable[Study]], list[Study]]) -> list[Study]:
+        chosen = choose(here)
+        keys = {key_of(study) for study in chosen}
+        return chosen + [_as_committed(study) for study in choose(committed) if key_of(study) not in keys]
+
+    named = {
+        name: load(results / name)
+        for name in STUDIES
+        if name != GRID and (results / name / "runs.parquet").exists()
+    }
+    grids = first(studies.grids)
+    if grids and key_of(grids[0]) == VTAB:
+        named = {GRID: grids[0]} | named
+
+    def of_sweep(sweep: str) -> list[Study]:
+        others = first(lambda some: studies.of_sweep(some, sweep))
+        return [
+            *(named[name] for name in (sweep,) if name in named),
+            *(study for study in others if key_of(study) != VTAB),
+        ]
+
+    return Records(
+        named=named,
+        grids=grids,
+        perturbation=of_sweep(PERTURBATION),
+        blocks=of_sweep(BLOCKS),
+        images=first(studies.images),
+        language=studies.language(here),
+        heads={k: _as_committed(s) for k, s in studies.heads(committed).items()} | studies.heads(here),
+    )
+
+
+def _as_committed(study: Study) -> Study:
+    name = f"{COMMITTED}/{study.name}"
+    return replace(study, name=name, runs=study.runs.assign(study=f"{COMMITTED}/" + study.runs["study"]))

@@ -1,9 +1,12 @@
 """`python -m analysis.paper`: every figure and table of the paper that the records at hand allow.
 
 Reads under `results=` the studies perturbation, hyperspherical, blocks and mechanism, and whatever is of
-the sweep lr_grid, of GLUE or of instruction tuning; counts compute and parameters exactly; and writes
-results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table4.csv and table5.csv (language),
-oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. What needs records that are
+the sweep lr_grid, of controllable generation, of GLUE or of instruction tuning; counts compute and parameters
+exactly; and writes
+results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table3.csv and table9.csv (controllable
+generation), table4.csv and table5.csv (language), table6.csv and oft_against_naive.csv, mechanism.csv (the
+control), figures/ and report.html. Studies of controllable generation that are not there are taken from the
+committed ones under reference/. What needs records that are
 not there is named with the command that makes them.
 """
 
@@ -16,13 +19,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.command import EXIT, RESULTS
-from analysis.data.studies import GRID, VTAB, key_of, title
+from analysis.data.studies import GRID, PERTURBATION, VTAB, key_of, title
 from analysis.data.table import Study
 from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.figures.robustness import draw_robustness
 from analysis.paper.accounting.compute import compute_table
 from analysis.paper.accounting.parameters import parameter_table
-from analysis.paper.claims.blocks import judge_blocks
+from analysis.paper.claims.blocks import judge_blocks_compute
 from analysis.paper.claims.judge import FROM_RECORDS, LANGUAGE, as_table, by_study, decide
 from analysis.paper.claims.part import SAME_SCORE, Part
 from analysis.paper.claims.small import judge_small
@@ -33,8 +36,9 @@ from analysis.paper.figures.hyperspherical import draw_hyperspherical
 from analysis.paper.figures.mechanism import draw_mechanism
 from analysis.paper.figures.oft_against_naive import draw_oft_against_naive
 from analysis.paper.figures.perturbation import draw_perturbation
-from analysis.paper.records import Records, gather
-from analysis.paper.sections import language_sections, table_text
+from analysis.paper.image_tables import naive_against_oft
+from analysis.paper.records import BLOCKS, Records, gather
+from analysis.paper.sections import image_sections, language_sections, table_text
 from analysis.reporting.page import Picture, render_page
 from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
@@ -70,6 +74,8 @@ def make(results: Path, records: Records) -> Path:
         tables["mechanism"] = control_table(records.named["mechanism"])
     if GRID in records.named:
         tables["oft_against_naive"] = paired_tests(records.named[GRID].runs, "naive", "oft", SAME_SCORE)
+    if len(table6 := naive_against_oft(records.grids)):
+        tables["table6"] = table6
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     claims = tables["claims"]
@@ -81,7 +87,8 @@ def make(results: Path, records: Records) -> Path:
         compute=shown["compute"],
         parameters=shown["parameters"],
         pictures=draw(records, results),
-        language=language_sections(records, results),
+        tables=[*image_sections(records, results), *language_sections(records, results)],
+        across_tasks=shown.get("table6"),
         missing=records.missing(),
         findings=control_sentences(tables["mechanism"]) if "mechanism" in tables else [],
         rivals=shown.get("oft_against_naive"),
@@ -116,19 +123,20 @@ def draw(records: Records, results: Path) -> list[Picture]:
 
 def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
     """The parts of every claim that can be decided."""
-    by_kind = {name: [study] for name, study in records.named.items()}
-    by_kind |= {GRID: records.grids, LANGUAGE: records.language}
-    parts = [
-        part for claim, (kind, _) in FROM_RECORDS.items() for part in decide(claim, by_kind.get(kind, []))
-    ]
+    by_kind = {
+        GRID: records.grids, PERTURBATION: records.perturbation, BLOCKS: records.blocks,
+        LANGUAGE: records.language,
+    }  # fmt: skip
+    parts = [part for claim, (kind, _) in FROM_RECORDS.items() for part in decide(claim, by_kind[kind])]
     unet = parameters[(parameters["table"] == "2") & ~parameters["options"].str.contains("sides")]
     unet = unet.set_index("method")["parameters"]
     parts += judge_small({method: float(unet["oft"] / unet[method]) for method in ("ether", "ether_plus")})
-    if "blocks" in records.named:
+    if records.blocks:
         weight_side = compute[(compute["side"] == "weight") & compute["model"].str.startswith("Llama")]
         tflops = weight_side.set_index(["method", "blocks"])["tflops"]
-        share = {m: float(tflops[(m, 32)] / tflops[(m, 1)]) for m in ("ether", "ether_plus")}
-        parts += judge_blocks(records.named["blocks"], share)
+        parts += judge_blocks_compute(
+            {m: float(tflops[(m, 32)] / tflops[(m, 1)]) for m in ("ether", "ether_plus")}
+        )
     return parts
 
 

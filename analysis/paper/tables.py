@@ -40,6 +40,8 @@ Rows = list[Row]
 SCORE = ("ours", "low", "high")
 COLUMNS = ["metric", *SCORE, "printed", "base", "parameters", "seeds", "lr", "model", "data", "study"]
 BASE, HEAD = "base", "head"
+ENCODER, REAL = "encoder", "real"
+"""Of controllable generation: see `analysis.paper.image_tables`."""
 AVERAGE = "average"
 """Over the eight subsets of GLUE, as the paper prints it."""
 
@@ -52,7 +54,7 @@ def glue_table(studies: Iterable[Study], heads: Mapping[Key, Study] | None = Non
         head = [head_row(heads[key_of(study)])] if heads and key_of(study) in heads else []
         rows += [row | {"subset": key_of(study)[2]} for row in (base, *head, *others)]
     numbers = printed(4)
-    return _beside(rows + _averages(rows, numbers), numbers, "subset")
+    return beside(rows + _averages(rows, numbers), numbers, "subset")
 
 
 def instruct_table(studies: Iterable[Study], results: Path) -> pd.DataFrame:
@@ -62,7 +64,7 @@ def instruct_table(studies: Iterable[Study], results: Path) -> pd.DataFrame:
         study_rows = measured(study)
         rows += [row | {"benchmark": row["metric"]} for row in study_rows]
         rows += _evaluated(study, study_rows, results)
-    return _beside(rows, printed(5), "benchmark")
+    return beside(rows, printed(5), "benchmark")
 
 
 def measured(study: Study) -> Rows:
@@ -93,7 +95,7 @@ def measured(study: Study) -> Rows:
 
 
 def head_row(study: Study) -> Row:
-    """Row `head` of a study of the sweep head_alone: its settings with the best mean validation score."""
+    """Row `head` of a study of something trained alone: its settings with the best mean validation score."""
     counted = study.runs[study.runs["counted"]]
     best = (direction(counted) * counted.groupby("label")["valid"].mean()).idxmax()
     row = next(row for row in measured(study) if row["label"] == best)
@@ -159,7 +161,7 @@ def _answers(study: Study, results: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
-def _beside(rows: Rows, numbers: pd.DataFrame, across: str) -> pd.DataFrame:
+def beside(rows: Rows, numbers: pd.DataFrame, across: str) -> pd.DataFrame:
     """The rows, in the printed order, with the printed numbers: same method and cell, all printed options."""
     cells = {(c["method"], c["options"], c[across]): c["printed"] for c in numbers.to_dict("records")}
     unmatched = dict(cells)

@@ -22,7 +22,9 @@ def student_half_width(std: Any, count: Any, alpha: float = 0.05) -> Any:
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean and 95 % Student interval of (n,) values; the interval is infinite with one value."""
+    """Mean and 95 % Student interval of (n,) values; the interval is infinite with one value, nan without."""
+    if not len(values):
+        return np.nan, np.nan, np.nan
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, -np.inf, np.inf

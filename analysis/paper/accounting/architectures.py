@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from transformers import (
@@ -92,3 +94,24 @@ def sd_1_5_attention() -> nn.Module:
     with torch.device("meta"):
         blocks = [block(d) for d, count in SD_WIDTHS.items() for _ in range(count)]
         return nn.ModuleList(blocks).requires_grad_(False)
+
+
+CONTROL_CHANNELS = (3, 16, 16, 32, 32, 96, 96, 256, 320)
+"""Of ControlNet's encoder of control pictures, in front of a UNet that is 320 wide: eight convolutions."""
+
+TIME_EMBEDDING = (320, 1280, 1280)
+"""Of the MLP that the published encoder carries along and never uses."""
+
+
+def control_encoder() -> nn.Module:
+    """The encoder of control pictures of S2I: convolutions of 3 x 3."""
+    with torch.device("meta"):
+        pairs = pairwise(CONTROL_CHANNELS)
+        return nn.Sequential(*(nn.Conv2d(*pair, kernel_size=3, padding=1) for pair in pairs))
+
+
+def unused_time_embedding() -> nn.Module:
+    """What makes the papers' 3.1M of the encoder's 1.1M."""
+    with torch.device("meta"):
+        pairs = pairwise(TIME_EMBEDDING)
+        return nn.Sequential(*(nn.Linear(*pair) for pair in pairs))

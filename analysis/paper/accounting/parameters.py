@@ -1,4 +1,7 @@
-"""The trained parameters of the paper's methods on its full-size models: Tables 2 to 5 and 10."""
+"""The trained parameters of the paper's methods on its full-size models: Tables 2 to 5, 10 and 11.
+
+Counted from layer shapes; nothing here needs diffusers, whose own modules a test compares with.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "SD-1.5": architectures.sd_1_5_attention,
     "SD-1.5 S2I": architectures.sd_1_5_attention,
 }
+ENCODER = "encoder"
+"""The row of S2I's encoder of control pictures, which is no method."""
+
 BLOCK_LINEARS = r".*encoder\.layer\..*(query_proj|key_proj|value_proj|dense)"
 ATTENTION = ["to_q", "to_k", "to_v", "to_out"]
 MODULES: dict[str, list[str] | str] = {
@@ -53,6 +59,14 @@ def _one_sided_feed_forward() -> int:
     return attention + count_parameters("SD-1.5 S2I", ["proj"], "ether_plus", blocks=4, sides=1)
 
 
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _with_time_embedding() -> int:
+    return _size(architectures.control_encoder()) + _size(architectures.unused_time_embedding())
+
+
 def _sixteen_wide() -> int:
     free = 16 * 15 // 2  # of a skew-symmetric block
     return sum(inputs // 16 * free + 2 * outputs for inputs, outputs in layer_widths("DeBERTaV3-base"))
@@ -69,6 +83,7 @@ def _shared_projection() -> int:
 
 OTHERWISE: dict[tuple[str, str, str], Callable[[], int]] = {
     ("3", "ether_plus", "blocks=4"): _one_sided_feed_forward,
+    ("3", ENCODER, ""): _with_time_embedding,
     ("4", "oft", "blocks=16"): _sixteen_wide,
     ("4", "ether", "blocks=4"): _with_classifier,
     ("5", "vera", "r=256"): _shared_projection,
@@ -86,7 +101,10 @@ def parameter_table() -> pd.DataFrame:
     printed = pd.read_csv(PRINTED / "parameters.csv", dtype=str, keep_default_na=False)
     for table, name, method, text, millions, note in printed.itertuples(index=False):
         options = {k: int(v) for k, v in (part.split("=") for part in text.split() if "=" in part)}
-        count = count_parameters(name, MODULES[name], method, **options)
+        if method == ENCODER:
+            count = _size(architectures.control_encoder())
+        else:
+            count = count_parameters(name, MODULES[name], method, **options)
         if text.endswith("refit"):  # a magnitude for each output
             count += sum(outputs for _, outputs in layer_widths(name))
         other = OTHERWISE.get((table, method, text))

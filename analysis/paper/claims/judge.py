@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 
 import pandas as pd
 
-from analysis.data.studies import GRID, VTAB, key_of, title
+from analysis.data.studies import GRID, PERTURBATION, VTAB, key_of, title
 from analysis.data.table import Study
+from analysis.paper.claims.blocks import judge_blocks
 from analysis.paper.claims.bounded import judge_bounded
 from analysis.paper.claims.energy import judge_energy
 from analysis.paper.claims.fast import judge_fast
@@ -16,6 +17,7 @@ from analysis.paper.claims.language import judge_language
 from analysis.paper.claims.part import Part, admitted, comparable, overall
 from analysis.paper.claims.perturbed import judge_perturbed
 from analysis.paper.claims.robust import judge_robust
+from analysis.paper.records import BLOCKS
 
 CLAIMS = {
     "C1": "Bounded: ETHER's distance is constant and ETHER+'s bounded, OFT's and Naive's grow with the rate",
@@ -33,8 +35,9 @@ FROM_RECORDS: dict[str, tuple[str, Callable[[Study], list[Part]]]] = {
     "C1": (GRID, judge_bounded),
     "C2": (GRID, judge_robust),
     "C3": (GRID, judge_fast),
+    "C5": (BLOCKS, judge_blocks),
     "C6": (GRID, judge_energy),
-    "C7": ("perturbation", judge_perturbed),
+    "C7": (PERTURBATION, judge_perturbed),
     "C8": (LANGUAGE, judge_language),
 }
 """The claims that a study decides alone: of which kind, a sweep's name or LANGUAGE, and what judges it."""

@@ -15,6 +15,9 @@ from analysis.statistics.paired import at_tuned_rates
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 
+NO_VERDICT = "(no verdict: "
+"""How the reason begins that a part's test gets where it decides nothing."""
+
 SAME_SCORE = 0.02
 """Scores within two points count as equal, and one that is lower by less as no worse."""
 
@@ -60,8 +63,8 @@ def overall(verdicts: list[str]) -> str:
 def admitted(parts: list[Part], study: Study) -> list[Part]:
     """The parts, without a verdict where a study cannot give one.
 
-    That is with fewer than three seeds, and where a method that the part rests on does not learn: what stays
-    at chance is as robust, as early and as good as anything else that does.
+    That is with fewer than three seeds, where a method that the part rests on does not learn (what stays at
+    chance is as robust, as early and as good as anything else that does), and where the figure is no number.
     """
     runs = study.runs[study.runs["counted"]]
     seeds = int(runs["seed"].nunique())
@@ -71,8 +74,10 @@ def admitted(parts: list[Part], study: Study) -> list[Part]:
         whys = [f"{NAMES.get(m, m)} {reasons[m]}" for m in part.rests_on if reasons.get(m)]
         if seeds < MIN_SEEDS:
             whys.append(f"{seeds_text(seeds, seeds)}, and a verdict needs {MIN_SEEDS}")
+        if not np.isfinite(part.effect) and NO_VERDICT not in part.test:
+            whys.append("no run has a finite value")
         if whys:
-            part = replace(part, verdict=UNDECIDED, test=f"{part.test} (no verdict: {'; '.join(whys)})")
+            part = replace(part, verdict=UNDECIDED, test=f"{part.test} {NO_VERDICT}{'; '.join(whys)})")
         decided.append(part)
     return decided
 

@@ -1,9 +1,15 @@
-"""C7: random ETHER(+) transformations keep the model usable, OFT's do not."""
+"""C7: random ETHER(+) transformations keep the model usable, OFT's do not.
+
+On digits the score is accuracy; on portraits it is the mean IoU with the true map of parts, which the
+untouched model reaches from the caption alone, so a picture that is no portrait any more loses it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analysis.data.table import Study
-from analysis.paper.claims.part import Part, above, describe_records
+from analysis.paper.claims.part import NO_VERDICT, SAME_SCORE, UNDECIDED, Part, above, describe_records
 from analysis.statistics.intervals import mean_interval
 
 USABLE = 0.5  # a perturbed model is usable if it keeps half of what the base model has above chance
@@ -19,12 +25,19 @@ def judge_perturbed(study: Study) -> list[Part]:
         ("oft", "OFT", False),
     ):
         rows = runs[runs["method"] == method]
+        if rows.empty:
+            continue
         strongest = rows[rows["task.noise"] == rows["task.noise"].max()]
-        share = (strongest["test"] - strongest["chance"]) / (strongest["base_test"] - strongest["chance"])
+        knows = strongest["base_test"] - strongest["chance"]
+        share = (strongest["test"] - strongest["chance"]) / knows.where(knows > SAME_SCORE)
         figure = mean_interval(share.to_numpy())
         side = "above" if stays_usable else "below"
         test = f"share of the base model's score above chance that remains, {side} {USABLE:g}"
         low, high = figure[1:]
         verdict = above(low, high, USABLE) if stays_usable else above(-high, -low, -USABLE)
-        parts.append(Part("C7", name, test, *figure, verdict, describe_records(study, strongest)))
+        part = Part("C7", name, test, *figure, verdict, describe_records(study, strongest))
+        if not knows.min() > SAME_SCORE:
+            why = f"the untouched model is {knows.min():.2g} above chance, which leaves nothing to lose"
+            part = replace(part, verdict=UNDECIDED, test=f"{test} {NO_VERDICT}{why})")
+        parts.append(part)
     return parts

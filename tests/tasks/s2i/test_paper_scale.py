@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -15,8 +16,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from analysis.paper.accounting import architectures
 from study import config, methods, tasks
 from study.errors import UsageError
 from study.tasks.diffusion.controlled_unet import ControlledUNet, encoder_layers
@@ -47,6 +50,21 @@ def test_the_encoder_is_that_of_the_paper(sd_15: ControlledUNet) -> None:
     assert sum(p.numel() for p in sd_15.control_encoder.parameters()) == 1_086_480
     with_weights = {name for name, module in sd_15.named_modules() if list(module.parameters(recurse=False))}
     assert {name for name in with_weights if name.startswith("control_encoder")} == set(encoder_layers(8))
+
+
+def test_the_paper_is_counted_from_the_same_shapes(sd_15: ControlledUNet) -> None:
+    """`analysis.paper` counts without diffusers, from layers written out by hand."""
+
+    def shapes(layers: Iterable[nn.Module]) -> Counter[tuple[int, ...]]:
+        return Counter(tuple(layer.get_parameter("weight").shape) for layer in layers)
+
+    adapted = [m for n, m in sd_15.named_modules() if any(n.endswith(f".{t}") for t in TARGETS)]
+    by_hand = architectures.sd_1_5_attention().named_modules()
+    assert shapes(adapted) == shapes(
+        m for n, m in by_hand if isinstance(m, nn.Linear) and n.rpartition(".")[2] != "out"
+    )
+    encoder = [m for m in sd_15.control_encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert shapes(encoder) == shapes(architectures.control_encoder().children())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""Tables 3, 6 and 9: controllable generation, ours beside the printed numbers.
+
+Table 3 and Table 9 have the columns of `analysis.paper.tables`, and `score` says which metric a row is of:
+mean_iou, pixel_accuracy (the paper's Acc) and caption_accuracy in percent, frechet_distance itself, of which
+less is better. It is the paper's FID at its own scale, in Inception's features, and on the miniature a
+distance in the features of a network that was trained on portraits: not FID. Every score is at the rate that
+validation of the primary metric chose. Beside the methods' rows are those of the untouched model, of the
+control encoder trained alone (`encoder`), and of real pictures in the place of generated ones (`real`).
+
+Table 6 is Naive minus OFT, both at their tuned rates, paired by seed; see `naive_against_oft`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from analysis.data.studies import Key, key_of, title
+from analysis.data.table import Study
+from analysis.paper.claims.part import SAME_SCORE
+from analysis.paper.published import printed
+from analysis.paper.tables import ENCODER, REAL, Row, Rows, beside, head_row, measured
+from analysis.statistics.intervals import mean_interval
+from analysis.statistics.paired import compare
+from study.storage.tuned import tuned_lr
+
+PRIMARY = "mean_iou"
+FRECHET = "frechet_distance"
+SCORES = {
+    PRIMARY: "mIoU",
+    "pixel_accuracy": "Acc",
+    FRECHET: "Frechet distance",
+    "caption_accuracy": "captions",
+}
+"""Metrics of the task, and what the tables call them."""
+
+
+def control_table(studies: Iterable[Study], alone: Mapping[Key, Study]) -> pd.DataFrame:
+    """Table 3, from one study for each scale, and those of control encoders trained alone."""
+    rows: Rows = []
+    for study in studies:
+        base, *methods = measured(study)
+        rows += [_real(study, base), base | {"score": PRIMARY}]
+        if key_of(study) in alone:
+            encoder = alone[key_of(study)]
+            rows += _every_score(encoder, head_row(encoder) | {"method": ENCODER})
+        for row in methods:
+            rows += _every_score(study, row)
+    return beside(rows, printed(3), "score")
+
+
+def blocks_table(studies: Iterable[Study]) -> pd.DataFrame:
+    """Table 9, from the studies of the sweep `blocks` on controllable generation, one for each scale."""
+    rows = [row | {"score": row["metric"]} for study in studies for row in measured(study)]
+    return beside(rows, printed(9), "score")
+
+
+def naive_against_oft(studies: Iterable[Study]) -> pd.DataFrame:
+    """Table 6: a row per study and score; scores of 0 to 1 in percent.
+
+    Columns: study (its title), score, naive and oft (means at their tuned rates), pairs, difference with its
+    95 % Student interval low, high, p_different, p_equivalent (two one-sided tests of +- SAME_SCORE; nan for
+    a Frechet distance, which has no such margin), printed (the paper's difference, at its own scale).
+    """
+    cells = _printed_cells()
+    rows = []
+    for study in studies:
+        runs = study.runs[study.runs["counted"]]
+        by_method = {str(method): of_method for method, of_method in runs.groupby("method")}
+        if not {"naive", "oft"} <= set(by_method):
+            continue
+        tuned = {m: by_method[m][by_method[m]["lr"] == tuned_lr(by_method[m])] for m in ("naive", "oft")}
+        for score, column in _columns(study).items():
+            unit = 1.0 if score == FRECHET else 100.0
+            naive, oft = (unit * tuned[m].set_index("seed")[column].astype(float) for m in ("naive", "oft"))
+            pairs = (naive - oft).dropna().to_numpy()
+            if not len(pairs):
+                continue
+            tests = vars(compare(pairs, unit * SAME_SCORE))
+            tests |= {"p_equivalent": np.nan} if score == FRECHET else {}
+            same = {"study": title(key_of(study)), "score": SCORES.get(score, score)}
+            same |= {"naive": naive.mean(), "oft": oft.mean()}
+            paper = runs["scale"].iloc[0] == "paper"
+            rows.append(same | tests | {"printed": cells.get(score, np.nan) if paper else np.nan})
+    return pd.DataFrame(rows)
+
+
+def _printed_cells() -> dict[str, float]:
+    """score -> Naive's minus OFT's, as printed."""
+    numbers = printed(3)
+    of = {
+        method: numbers[(numbers["method"] == method) & (numbers["options"] == "blocks=4")].set_index("score")
+        for method in ("naive", "oft")
+    }
+    return dict((of["naive"]["printed"] - of["oft"]["printed"]).round(6))
+
+
+def _columns(study: Study) -> dict[str, str]:
+    """The study's scores of SCORES: metric -> column of `runs`."""
+    columns = {PRIMARY: "test"} | {name: f"metric.{name}" for name in SCORES if name != PRIMARY}
+    return {name: column for name, column in columns.items() if column in study.runs}
+
+
+def _every_score(study: Study, row: Row) -> Rows:
+    """The row, which is of the primary metric, and one for each other score of the same runs."""
+    rows = [row | {"score": PRIMARY}]
+    runs = study.runs[study.runs["counted"] & (study.runs["label"] == row["label"])]
+    chosen = runs[runs["lr"] == tuned_lr(runs)]
+    for name, column in _columns(study).items():
+        values = chosen[column].astype(float).to_numpy()
+        if name != PRIMARY and np.isfinite(values).any():
+            rows.append(row | {"score": name, "metric": name, "base": np.nan} | _figures(name, values))
+    return rows
+
+
+def _real(study: Study, base: Row) -> Row:
+    """Row `real`: the primary metric of real pictures, the most that can be reached."""
+    values = study.runs.loc[study.runs["counted"]].get(f"metric.real_{PRIMARY}", pd.Series(dtype=float))
+    row = base | {"method": REAL, "label": REAL, "score": PRIMARY, "base": np.nan}
+    return row | {"ours": 100 * float(values.astype(float).mean()) if len(values) else np.nan}
+
+
+def _figures(score: str, values: np.ndarray) -> Row:
+    """ours, low, high of one score over seeds; no interval with one seed, nan where a seed has no value."""
+    unit = 1.0 if score == FRECHET else 100.0
+    figures = unit * np.array(mean_interval(values))
+    return dict(zip(("ours", "low", "high"), np.where(np.isfinite(figures), figures, np.nan), strict=True))
