@@ -214,6 +214,9 @@ READ_BY_SOME_TASKS = (
 )  # fmt: skip
 """A task's settings about data or scores of one kind; all others are read whatever the task is."""
 
+JUDGES = ("segmenter", "inception")
+"""A task's settings that name a model by which scores are made: a folder, a file or a hub name."""
+
 GROUPS = {"": SweepSettings, "task.": TaskSettings, "launcher.": LauncherSettings}
 """The groups of settings, by what their keys begin with. A task's settings may be axes of a grid unless they
 say otherwise; the others may not unless they say so."""

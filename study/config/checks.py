@@ -11,7 +11,7 @@ from typing import Any
 
 from study import launchers
 from study.errors import UsageError
-from study.settings import About, SweepSettings, settings_by_key
+from study.settings import JUDGES, About, SweepSettings, settings_by_key
 from study.tasks.loading.sources import local_path
 
 
@@ -90,9 +90,10 @@ def _check_value(key: str, value: Any, bounds: About) -> None:
 
 def check_sources(s: SweepSettings) -> None:
     """Refuses a model or data set that is plainly not on this machine."""
-    for key, first in (("model", s.task.model), ("data", s.task.data)):
-        for value in s.axes.get(f"task.{key}", [first]):
-            _check_source(f"task.{key}", str(value))
+    for key in ("model", "data", *JUDGES):
+        for value in s.axes.get(f"task.{key}", [getattr(s.task, key)]):
+            if value is not None:
+                _check_source(f"task.{key}", str(value))
 
 
 def _check_launcher(s: SweepSettings) -> None:
@@ -113,7 +114,7 @@ def _check_source(key: str, value: str) -> None:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        kind = "models" if key == "task.model" else "datasets"
+        kind = "datasets" if key == "task.data" else "models"
         if not (Path(HF_HUB_CACHE) / f"{kind}--{value.replace('/', '--')}").is_dir():
             raise UsageError(
                 f"{key}={value}: no such folder, and not in the hub's cache (HF_HUB_OFFLINE is set); "

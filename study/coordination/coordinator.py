@@ -235,6 +235,7 @@ def _record_failure(job: TrainJob, answer: Died) -> None:
         halved=job.halved,
         data_fingerprint=job.fingerprints.data,
         model_fingerprint=job.fingerprints.model,
+        judge_fingerprints=job.fingerprints.judges,
         **vars(job.provenance),
     )
     outcome = Outcome(status="failed", reason=reason)

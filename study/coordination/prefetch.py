@@ -10,7 +10,7 @@ from study import launchers
 from study.errors import UsageError
 from study.planning.jobs import Fetched, FetchJob, Refused
 from study.planning.runs import Run
-from study.settings import SweepSettings
+from study.settings import JUDGES, SweepSettings
 from study.storage.files import write_atomically
 
 PREFETCHED = "prefetched"
@@ -23,7 +23,9 @@ def prefetch(folder: Path, settings: SweepSettings, runs: list[Run]) -> None:
     Raises:
         UsageError: if one cannot be loaded.
     """
-    by_source = {(run.task.model, run.task.data): run for run in runs}
+    by_source = {
+        (run.task.model, run.task.data, *(getattr(run.task, judge) for judge in JUDGES)): run for run in runs
+    }
     jobs = [FetchJob(run) for run in by_source.values()]
     here = dataclasses.replace(settings.launcher, name="local", device="cpu", workers=1)
     with launchers.load(here).open(folder, len(jobs)) as session:

@@ -100,9 +100,9 @@ def changed_versions(before: Origin, now: Origin) -> list[str]:
 
 
 def _changed_content(folder: Path, name: str, now: Origin, old: Standing) -> str:
-    was, found = getattr(old.origin.fingerprints, name), getattr(now.fingerprints, name)
+    was, found = (origin.fingerprints.by_setting()[name] for origin in (old.origin, now))
     since = datetime.datetime.fromtimestamp(old.since).strftime("%Y-%m-%d")
     return (
-        f"task.{name}={getattr(now, name)} has changed: {old.words} of what it was on {since} ({was}), now "
+        f"task.{name}={now.named(name)} has changed: {old.words} of what it was on {since} ({was}), now "
         f"it is {found}; give another name=, put back what it was, or delete {folder}"
     )

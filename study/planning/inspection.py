@@ -22,20 +22,30 @@ TRAINED_WITH = (
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What the content of a task's data and of its base model is known by; empty where nobody has looked.
+    """What the content of all that a task reads is known by; empty where nobody has looked.
 
     `study.tasks.loading.fingerprint` makes them.
+
+    Attributes:
+        judges: of the models by which scores are made: `segmenter sha256:..., inception sha256:...`.
     """
 
     data: str = ""
     model: str = ""
+    judges: str = ""
+
+    def by_setting(self) -> dict[str, str]:
+        """Each by the task setting that names what it is of: `data`, `model`, `segmenter`, ..."""
+        pairs = (part.partition(" ") for part in self.judges.split(", ") if part)
+        return {"data": self.data, "model": self.model, **{name: found for name, _, found in pairs}}
 
     def changed(self, before: Fingerprints) -> list[str]:
-        """`data`, `model`, both or neither: what is known, now and before, to be something else."""
+        """The settings that name what is known, now and before, to be something else."""
+        then = before.by_setting()
         return [
             name
-            for name, now in vars(self).items()
-            if _is_known(now) and _is_known(then := getattr(before, name)) and now != then
+            for name, now in self.by_setting().items()
+            if _is_known(now) and _is_known(then.get(name, "")) and now != then[name]
         ]
 
 

@@ -14,6 +14,7 @@ from study.planning.inspection import NOT_SEEN, Fingerprints, Inspection
 from study.planning.packs import Pack
 from study.planning.profile import Footprint, Profile, RunMapping
 from study.planning.runs import Run, digest
+from study.settings import JUDGES
 
 # Jobs -----------------------------------------------------------------------------------------
 
@@ -149,7 +150,9 @@ def job_key(job: Job) -> str:
         case InspectJob():
             return digest(["inspect", None, [run.variant for run in job.runs], None])
         case FetchJob():
-            return digest(["fetch", job.run.task.name, job.run.task.model, job.run.task.data])
+            task = job.run.task
+            judges = [getattr(task, judge) for judge in JUDGES]
+            return digest(["fetch", task.name, task.model, task.data, *filter(None, judges)])
 
 
 def train_key(pack: str) -> str:

@@ -1,4 +1,4 @@
-"""What a result comes from beside a run's own settings: data and base model as they were, and versions.
+"""What a result comes from beside a run's own settings: data and models as they were, and versions.
 
 Two results stand in one table only where these agree: else the table compares something else than methods.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from study.planning.inspection import Fingerprints
 from study.planning.jobs import Provenance
-from study.settings import TaskSettings
+from study.settings import JUDGES, TaskSettings
 
 PACKAGES = ("study", "torch", "transformers", "peft", "diffusers")
 """Whose versions decide a result; `study` is this project."""
@@ -23,7 +23,11 @@ OWN = ("examples:", "weights:")
 
 @dataclass(frozen=True)
 class Origin:
-    """A run's data and base model, by its task's settings and by their content, and what trained it."""
+    """A run's data and models, by its task's settings and by their content, and what trained it.
+
+    Attributes:
+        judges: the models by which its scores are made, a setting's name and its value each.
+    """
 
     task: str
     model: str
@@ -32,10 +36,12 @@ class Origin:
     max_length: int | None
     fingerprints: Fingerprints
     provenance: Provenance
+    judges: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, task: TaskSettings, fingerprints: Fingerprints, provenance: Provenance) -> Origin:
-        return cls(task.name, task.model, task.data, task.subset, task.max_length, fingerprints, provenance)
+        named = task.name, task.model, task.data, task.subset, task.max_length
+        return cls(*named, fingerprints, provenance, _judges(vars(task)))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Origin:
@@ -46,10 +52,15 @@ class Origin:
             data=row.get("task.data", ""),
             subset=row.get("task.subset"),
             max_length=row.get("task.max_length"),
-            fingerprints=Fingerprints(row.get("data_fingerprint", ""), row.get("model_fingerprint", "")),
+            fingerprints=Fingerprints(
+                row.get("data_fingerprint", ""),
+                row.get("model_fingerprint", ""),
+                row.get("judge_fingerprints", ""),
+            ),
             provenance=Provenance(
                 row.get("versions", ""), row.get("git_sha", ""), row.get("git_dirty", False)
             ),
+            judges=_judges({setting: row.get(f"task.{setting}") for setting in JUDGES}),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -61,20 +72,32 @@ class Origin:
         parts = {
             "fingerprints": Fingerprints(**content["fingerprints"]),
             "provenance": Provenance(**content["provenance"]),
+            "judges": tuple((setting, name) for setting, name in content.get("judges", ())),
         }
         return cls(**{**content, **parts})
 
+    def named(self, setting: str) -> str | None:
+        """What the run's `data`, `model` or judge is called in its settings."""
+        return {"data": self.data, "model": self.model, **dict(self.judges)}.get(setting)
+
     def changed(self, before: Origin) -> list[str]:
-        """`data` and `model`, as far as both origins name the same one and its content is another."""
+        """`data`, `model` and judges, as far as both origins name the same one and its content is another."""
         changed = self.fingerprints.changed(before.fingerprints)
         return [name for name in changed if self._names_the_same(name, before)]
 
     def _names_the_same(self, name: str, before: Origin) -> bool:
-        own = getattr(self.fingerprints, name).startswith(OWN)
-        settings = ("task", "model", "data", "subset", "max_length") if own else (name,)
-        if name == "model" and self.model == "shipped":
-            settings = (*settings, "task")
+        if self.named(name) != before.named(name):
+            return False
+        settings: tuple[str, ...] = ()
+        if self.fingerprints.by_setting()[name].startswith(OWN):
+            settings = ("task", "model", "data", "subset", "max_length")
+        elif name == "model" and self.model == "shipped":
+            settings = ("task",)
         return all(getattr(self, each) == getattr(before, each) for each in settings)
+
+
+def _judges(task: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((setting, task[setting]) for setting in JUDGES if task[setting])
 
 
 def changed_packages(before: str, now: str) -> list[str]:

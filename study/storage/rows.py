@@ -139,6 +139,11 @@ class Circumstances:
     model_fingerprint: str = column(
         "what the content of its base model is known by; empty in older records", since=4, default=""
     )
+    judge_fingerprints: str = column(
+        "the same of the models that its scores are made by, each after its setting; empty without any",
+        since=4,
+        default="",
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from study.paths import PACKAGE
 from study.tasks.data_summary import DataSummary
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from study.settings import TaskSettings
@@ -67,6 +68,11 @@ class Task(ABC):
         Raises:
             UsageError: if the checkpoint is missing, corrupt or does not fit the data.
         """
+
+    def models_beside(self, device: torch.device) -> Sequence[nn.Module]:
+        """Frozen models that the task has on the device beside the base model, such as those that judge what
+        is generated: a device's memory must hold them too."""
+        return ()
 
     @abstractmethod
     def size(self, split: str) -> int:

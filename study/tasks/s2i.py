@@ -25,10 +25,15 @@ from study.tasks import SPLITS, Batch, Task, base_model_path, refuse_unused, shi
 from study.tasks.data_summary import DataSummary, Lengths
 from study.tasks.diffusion import map_folder, portrait_scenes, scores
 from study.tasks.diffusion.controlled_unet import ControlledUNet, encoder_layers
+from study.tasks.diffusion.latent_cache import CachedLatents
+from study.tasks.diffusion.latents import VaeLatents
+from study.tasks.diffusion.map_scenes import MapScenes
 from study.tasks.diffusion.pipeline import load_pipeline
 from study.tasks.diffusion.sampling import noised, sample
 from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, control_pictures
 from study.tasks.diffusion.segmenter_judge import SegmenterJudge
+from study.tasks.loading.device import device
+from study.tasks.loading.pretrained import builds_skeletons
 
 PORTRAITS = (portrait_scenes.UPRIGHT, portrait_scenes.SHIFTED)
 STEPS, GUIDANCE = 50, 9.0
@@ -57,11 +62,17 @@ class S2i(Task):
         super().__init__(settings)
         refuse_unused(settings, ("kind", "subset", "text_column", "label_column", "max_length"), "task s2i")
         self.pipeline = load_pipeline(base_model_path(settings))
+        times = self.pipeline.scheduler.config.num_train_timesteps
+        if self._sampling_steps > times:
+            raise UsageError(
+                f"task.sampling_steps={self._sampling_steps}: the model knows {times} times at most"
+            )
         self.head_modules = encoder_layers(self.pipeline.latents.factor)
         self.splits: dict[str, Scenes]
         self.judge: Judge
         self.looks: dict[str, Tensor] = {}
         self.notes: tuple[str, ...] = ()
+        self._cached: CachedLatents | None = None
         if settings.data in PORTRAITS:
             refuse_unused(settings, ("segmenter", "inception"), f"the miniature's data, {settings.data}")
             scenes = portrait_scenes.portrait_scenes(settings.data)
@@ -74,9 +85,14 @@ class S2i(Task):
                 " give task.model=PATH, a pipeline such as Stable Diffusion's"
             )
         else:
-            self.judge = judge = SegmenterJudge(settings)
+            self.judge = judge = SegmenterJudge(settings, self.pipeline.size)
             folder = map_folder.load(settings.data, self.pipeline.size, judge.numbering)
             self.splits, self.notes = dict(folder.splits), folder.notes
+            if isinstance(latents := self.pipeline.latents, VaeLatents):
+                self._cached = CachedLatents(
+                    latents, list(folder.splits.values()), self.pipeline.size, settings
+                )
+                self.notes = (*self.notes, self._cached.note)
         self._token_ids = {s: self.pipeline.token_ids(list(part.captions)) for s, part in self.splits.items()}
         self._empty = self.pipeline.token_ids([""])
         first = [0, self.size("train"), self.size("train") + self.size("valid")]
@@ -85,14 +101,23 @@ class S2i(Task):
         self._real: dict[int, Tensor] = {}
         self.chance = self._commonest_class_everywhere()
 
+    @property
+    def _sampling_steps(self) -> int:
+        return self.settings.sampling_steps or STEPS
+
     def _commonest_class_everywhere(self) -> float:
         maps = self.splits["test"].maps(range(min(self.size("test"), 100)))
         counts = maps[maps != UNLABELLED].long().bincount(minlength=self.judge.classes)
+        if not counts.sum():
+            raise UsageError(f"task.data={self.settings.data}: no pixel of the test maps has a class")
         return (counts.max() / counts.sum() / (counts > 0).sum()).item()
 
     def model(self) -> nn.Module:
         pipeline = self.pipeline
         return ControlledUNet(pipeline.unet(), pipeline.text_encoder(), pipeline.latents.factor)
+
+    def models_beside(self, device: torch.device) -> Sequence[nn.Module]:
+        return [*self.pipeline.latents.models(device), *self.judge.models(device)]
 
     def size(self, split: str) -> int:
         return len(self.splits[split])
@@ -142,15 +167,19 @@ class S2i(Task):
     def _noised(self, latents: Tensor, noise: Tensor, times: Tensor) -> Batch:
         return vars(noised(self.pipeline.scheduler, latents, noise, times))
 
-    @torch.no_grad()
     def _latents_of(self, split: str, rows: Sequence[int]) -> Tensor:
-        """Each picture is encoded once."""
-        first = self._first[split]
+        """Each picture is encoded once: by a VAE for all studies of this machine, else for this process."""
+        scenes, first, latents = self.splits[split], self._first[split], self.pipeline.latents
+        if builds_skeletons():  # only shapes matter
+            side = self.pipeline.size // latents.factor
+            return torch.zeros(len(rows), latents.channels, side, side)
+        if self._cached is not None:
+            assert isinstance(scenes, MapScenes)
+            return torch.stack([self._cached.of(scenes, row) for row in rows])
         for row in rows:
             if first + row not in self._latents:
-                picture = self.splits[split].pictures([row])
-                self._latents[first + row] = self.pipeline.latents.encode(picture)[0]
-        return torch.stack([self._latents[first + row] for row in rows]).float()
+                self._latents[first + row] = latents.encode(scenes.pictures([row]))[0]
+        return torch.stack([self._latents[first + row] for row in rows])
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """What the UNet predicts, (rows, channels, height, width)."""
@@ -172,7 +201,7 @@ class S2i(Task):
             batch["noise"],
             (ids, self._empty.to(ids.device).expand_as(ids)),
             control_pictures(batch["maps"]),
-            self.settings.sampling_steps or STEPS,
+            self._sampling_steps,
             GUIDANCE if self.settings.guidance is None else self.settings.guidance,
         )
 
@@ -205,9 +234,9 @@ class S2i(Task):
         for place, number in enumerate(numbers):
             if number not in self._real:
                 split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
-                picture = self.splits[split].pictures([number - self._first[split]])
-                maps = references["maps"][place : place + 1].cpu()
-                self._real[number] = scores.judgement(self.judge, picture, maps, None)[0]
+                picture = self.splits[split].pictures([number - self._first[split]]).to(device())
+                maps = references["maps"][place : place + 1].to(device())
+                self._real[number] = scores.judgement(self.judge, picture, maps, None)[0].cpu()
         return torch.stack([self._real[number] for number in numbers])
 
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -17,7 +17,12 @@ from study.planning.origin import changed_packages
 from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.settings import TaskSettings
 from study.tasks import Task
-from study.tasks.loading.fingerprint import data_fingerprint, model_fingerprint, source_fingerprint
+from study.tasks.loading.fingerprint import (
+    data_fingerprint,
+    judge_fingerprints,
+    model_fingerprint,
+    source_fingerprint,
+)
 from study.tasks.loading.pretrained import skeletons
 from study.training.packing import pack
 from study.training.passes import base_model
@@ -42,23 +47,25 @@ class LoadedTask:
         """The task as these settings describe it.
 
         Raises:
-            UsageError: from the task, or if its data changed while they were read.
+            UsageError: from the task, or if its data or judges changed while they were read.
         """
         key = digest(canonical(settings, leave_out=PER_RUN))
         if self._loaded is None or self._key != key:
             self._loaded = None
-            before = source_fingerprint(settings)
+            before = Fingerprints(source_fingerprint(settings), judges=judge_fingerprints(settings))
             task = tasks.load(settings)
             now = fingerprints(task)
-            if before and before != now.data:
-                raise UsageError(f"task.data={settings.data} changed while it was read; run it again")
+            for name in now.changed(before):
+                raise UsageError(
+                    f"task.{name}={getattr(settings, name)} changed while it was read; run it again"
+                )
             self._loaded, self._key = (task, now), key
         return self._loaded
 
 
 def fingerprints(task: Task) -> Fingerprints:
-    """Of the task's data and base model as they are now."""
-    return Fingerprints(data_fingerprint(task), model_fingerprint(task))
+    """Of the task's data, base model and judges as they are now."""
+    return Fingerprints(data_fingerprint(task), model_fingerprint(task), judge_fingerprints(task.settings))
 
 
 def inspection(
@@ -150,7 +157,7 @@ def why_changed(job: TrainJob, now: Fingerprints, here: Provenance) -> str:
     settings = job.runs[0].task
     if changed := now.changed(job.fingerprints):
         name = changed[0]
-        was, found = getattr(job.fingerprints, name), getattr(now, name)
+        was, found = (prints.by_setting()[name] for prints in (job.fingerprints, now))
         return (
             f"task.{name}={getattr(settings, name)} is not what the study began with: was {was}, is {found}"
         )

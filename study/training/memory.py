@@ -69,11 +69,12 @@ def _has_storage(value: Any) -> bool:
 def peak_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
     """Most MB (2^20 bytes) that a training step and a batch of evaluation take beside model and optimizer."""
     runs = packed.runs
+    training, valid = task.batch(0, 0), next(task.batches("valid"))  # made on the CPU, perhaps by a cache
     train_mode(packed.base)
     with Peak() as step:
-        forward_backward(task, packed, parameters, [task.batch(0, 0)] * runs)
+        forward_backward(task, packed, parameters, [training] * runs)
     with torch.no_grad(), evaluation_mode(packed.base), Peak() as evaluation:
-        batch = stack_runs(task, [next(task.batches("valid"))] * runs, packed.device)
+        batch = stack_runs(task, [valid] * runs, packed.device)
         flat = parameters.stack()
         losses_and_predictions(task, lambda function, b: packed(flat, function, b), batch, packed.device)
     return max(step.highest, evaluation.highest) / 2**20
@@ -86,7 +87,9 @@ def footprint(task: Task, model: nn.Module, config: PeftConfig, mapping: RunMapp
         model: the base model, on any device, the meta device too.
         mapping: how runs train together; None if they train one by one.
     """
-    weights_mb = sum(t.numel() * t.element_size() for t in {*model.parameters(), *model.buffers()}) / 2**20
+    models = [model, *task.models_beside(next(model.parameters()).device)]
+    weights = {tensor for each in models for tensor in (*each.parameters(), *each.buffers())}
+    weights_mb = sum(weight.numel() * weight.element_size() for weight in weights) / 2**20
     peaks = []
     for size in SIZES if mapping is not None else (1,):
         packed, parameters = pack(model, config, list(range(size)), mapping or RunMapping.LAYERS)

@@ -26,7 +26,8 @@ def run(answer_file: str, job_json: Mapping[str, Any]) -> None:
     """Does the job, which is as `job_to_json` writes it, and writes its answer."""
     import torch
 
-    from study.training.worker import Worker, device
+    from study.tasks.loading.device import device
+    from study.training.worker import Worker
 
     job = job_from_json(job_json)
     deadline = Deadline()

@@ -19,7 +19,8 @@ import torch
 
 from study.planning.jobs import Job, TrainJob, answer_to_json, job_from_json
 from study.storage.checkpoints import Stopped, Superseded
-from study.training.worker import Worker, device
+from study.tasks.loading.device import device
+from study.training.worker import Worker
 
 
 def _jobs() -> queue.Queue[Job]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -149,7 +148,7 @@ class Worker:
             task, _ = self._task.load(run.task)
             with skeletons():
                 model = base_model(task, torch.device("meta"))
-            return Estimated(estimate(task, model, peft_config(run, task, model)))
+                return Estimated(estimate(task, model, peft_config(run, task, model)))
         except Exception as error:
             return _refused(run, error, model)
 
@@ -270,6 +269,7 @@ class Worker:
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             data_fingerprint=job.fingerprints.data,
             model_fingerprint=job.fingerprints.model,
+            judge_fingerprints=job.fingerprints.judges,
             **vars(job.provenance),
         )
 
@@ -293,7 +293,3 @@ def _joined(answers: list[Trained | CannotStore | Refused]) -> Trained | CannotS
             return answer
         statuses += answer.statuses
     return Trained(tuple(statuses))
-
-
-def device() -> torch.device:
-    return torch.device(os.environ.get("STUDY_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -39,7 +39,10 @@ def write(
     status: str = "ok",
 ) -> None:
     circumstances = Circumstances(
-        data_fingerprint=prints.data, model_fingerprint=prints.model, **vars(provenance)
+        data_fingerprint=prints.data,
+        model_fingerprint=prints.model,
+        judge_fingerprints=prints.judges,
+        **vars(provenance),
     )
     made = [RunRecord(Identity.of(run, "s"), Outcome(status), circumstances) for run in runs]
     records.write(folder, runs[0].run_id, made)
@@ -74,6 +77,33 @@ def test_a_change_is_refused_with_what_stands_on_the_old_and_how_to_go_on(
     for words in ("give another name=", str(tmp_path), "sha256:"):
         assert words in line
     assert "\n" not in line
+
+
+SEGMENTERS = ["task=s2i", "scale=paper", "task.model=m/n", "task.data=./x", "task.inception=./inception.pth"]
+
+
+@pytest.mark.parametrize("judge, name", [("segmenter", "./a"), ("inception", "./inception.pth")])
+def test_a_model_that_scores_are_made_by_must_not_change(judge: str, name: str, tmp_path: Path) -> None:
+    """Under its name; another segmenter beside it, as an axis has one, is compared with its own."""
+    judges = {"segmenter": "sha256:s", "inception": "sha256:i"}
+
+    def prints(**changed: str) -> Fingerprints:
+        return dataclasses.replace(
+            PRINTS, judges=", ".join(f"{k} {v}" for k, v in (judges | changed).items())
+        )
+
+    one, other = ([*SEGMENTERS, f"task.segmenter={path}"] for path in ("./a", "./b"))
+    write(tmp_path, runs_of(*one), prints())
+    assert said(tmp_path, now(prints(), HERE, *one)) == []
+    assert said(tmp_path, now(prints(segmenter="sha256:t"), HERE, *other)) == []
+    changed = now(prints(**{judge: "sha256:x"}), HERE, *one)
+    with pytest.raises(
+        UsageError, match=rf"task\.{judge}={name} has changed: 2 finished runs are of .*sha256:x"
+    ):
+        said(tmp_path, changed)
+    plan = Path(tmp_path / "planned")
+    write_plan(plan, config.load("lr_grid", one), [], {}, 1, changed)
+    assert read_plan(plan).origins == tuple(changed)  # type: ignore[union-attr]
 
 
 def test_an_axis_of_data_is_compared_with_its_own(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ STUDIES = {
 
 NOT_OF_THE_RESULT = {
     *CIRCUMSTANCES, "versions", "git_sha", "git_dirty", "record_version", "device", "data_fingerprint",
-    "model_fingerprint",
+    "model_fingerprint", "judge_fingerprints",
 }  # fmt: skip
 
 

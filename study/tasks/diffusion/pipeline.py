@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+from diffusers.utils import logging as diffusers_logging
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -21,6 +24,12 @@ PREDICTIONS = ("epsilon", "v_prediction")
 """What a UNet may have been trained to predict; the scheduler's config says it."""
 
 NEEDED = ("unet", "text_encoder", "tokenizer", "scheduler")
+
+KINDS = {"unet": "UNet2DConditionModel", "text_encoder": "CLIPTextModel", "vae": "AutoencoderKL"}
+"""What these parts must be; others take or give something else."""
+
+CONDITIONS = ("class_embed_type", "num_class_embeds", "addition_embed_type", "encoder_hid_dim_type")
+"""Entries of a UNet's config that ask for more than a caption, as Stable Diffusion XL's do."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,8 @@ class Pipeline:
     def text_encoder(self) -> CLIPTextModel:
         """As `unet`."""
         if builds_skeletons():
-            config = _loaded(
-                self.path, "text_encoder", CLIPTextConfig.from_pretrained, self.path, subfolder="text_encoder"
-            )
             with torch.device("meta"):
-                return CLIPTextModel(config).requires_grad_(False)
+                return CLIPTextModel(_text_config(self.path)).requires_grad_(False)
         return _model(self.path, "text_encoder", CLIPTextModel)
 
     def token_ids(self, captions: list[str]) -> torch.Tensor:
@@ -69,26 +75,94 @@ def load_pipeline(path: str) -> Pipeline:
     """The pipeline at `path`.
 
     Raises:
-        UsageError: if there is none, a part of it is missing or cannot be read, or its UNet predicts
-            something else than PREDICTIONS.
+        UsageError: if there is none, a part of it is missing, cannot be read or does not fit the others, or
+            its UNet predicts something else than PREDICTIONS.
     """
-    parts = _index(path)
-    missing = [part for part in NEEDED if not (parts.get(part) or [None])[0]]
-    if missing:
+    parts = {part: kind for part, kind in _index(path).items() if isinstance(kind, list) and kind[0]}
+    if missing := [part for part in NEEDED if part not in parts]:
         raise UsageError(f"task.model={path}: model_index.json has no {missing[0]}, which the task needs")
+    for part, kind in KINDS.items():
+        if part in parts and parts[part][1] != kind:
+            raise UsageError(f"task.model={path}: its {part} is a {parts[part][1]}; the task takes a {kind}")
+    scheduler = _scheduler(path)
     unet = _loaded(path, "unet", UNet2DConditionModel.load_config, path, subfolder="unet")
+    tokenizer = _loaded(path, "tokenizer", AutoTokenizer.from_pretrained, path, subfolder="tokenizer")
+    _check_unet(path, unet)
+    _check_text(path, unet, tokenizer)
     latents: Latents
-    if (parts.get("vae") or [None])[0]:
-        latents = VaeLatents(_model(path, "vae", AutoencoderKL))
+    if "vae" in parts:
+        vae = _model(path, "vae", AutoencoderKL)
+        if vae.config.latent_channels != unet["in_channels"]:
+            raise UsageError(
+                f"task.model={path}: its VAE gives {vae.config.latent_channels} channels, its UNet takes"
+                f" {unet['in_channels']}"
+            )
+        latents = VaeLatents(vae)
+        if latents.factor > 8:
+            raise UsageError(
+                f"task.model={path}: its VAE's latents are {latents.factor} times smaller than pictures; the"
+                " encoder of control pictures goes to 8"
+            )
     else:
         latents = UnshuffledPixels(unet["in_channels"])
-    return Pipeline(
-        path=path,
-        tokenizer=_loaded(path, "tokenizer", AutoTokenizer.from_pretrained, path, subfolder="tokenizer"),
-        scheduler=_scheduler(path),
-        latents=latents,
-        size=int(unet["sample_size"]) * latents.factor,
-    )
+        if 3 * latents.factor**2 != unet["in_channels"]:
+            raise UsageError(
+                f"task.model={path}: model_index.json has no vae, and the {unet['in_channels']} channels of"
+                " its UNet are no squares of pixels"
+            )
+    return Pipeline(path, tokenizer, scheduler, latents, size=unet["sample_size"] * latents.factor)
+
+
+def _check_unet(path: str, unet: dict[str, Any]) -> None:
+    """Raises UsageError if it asks for something that the task does not give, or does not say its size."""
+    where = f"task.model={path}: unet/config.json"
+    for entry in CONDITIONS:
+        if unet.get(entry) is not None:
+            raise UsageError(
+                f"{where} has {entry}={unet[entry]}: it asks for more than a caption, which the task does not"
+                " give; Stable Diffusion 1 and 2 ask for no more"
+            )
+    if unet["in_channels"] != unet.get("out_channels", unet["in_channels"]):
+        raise UsageError(
+            f"{where} takes {unet['in_channels']} channels and gives {unet['out_channels']}; the task needs"
+            " as many"
+        )
+    if not isinstance(unet.get("sample_size"), int):
+        raise UsageError(
+            f"{where} has sample_size={unet.get('sample_size')}; the task needs one side of its latents"
+        )
+
+
+def _check_text(path: str, unet: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises UsageError if tokenizer, text encoder and UNet do not fit each other."""
+    text = _text_config(path)
+    where, longest = f"task.model={path}: its tokenizer", tokenizer.model_max_length
+    if len(tokenizer) > text.vocab_size:
+        raise UsageError(f"{where} has {len(tokenizer)} tokens, its text encoder knows {text.vocab_size}")
+    if longest > text.max_position_embeddings:
+        raise UsageError(
+            f"{where} has model_max_length={longest:.4g}, its text encoder takes"
+            f" {text.max_position_embeddings}"
+        )
+    if tokenizer.pad_token_id is None:
+        raise UsageError(f"{where} has no token for padding")
+    wanted = unet.get("cross_attention_dim")
+    if text.hidden_size != wanted:
+        raise UsageError(
+            f"task.model={path}: its text encoder is {text.hidden_size} wide, its UNet takes {wanted}"
+        )
+
+
+def _text_config(path: str) -> CLIPTextConfig:
+    def load() -> CLIPTextConfig:
+        content, _ = CLIPTextConfig.get_config_dict(path, subfolder="text_encoder")
+        if not content:  # transformers would take its defaults
+            raise OSError("no config.json")
+        return CLIPTextConfig.from_dict(content)
+
+    config = _loaded(path, "text_encoder", load)
+    assert isinstance(config, CLIPTextConfig)
+    return config
 
 
 def _index(path: str) -> dict[str, Any]:
@@ -116,9 +190,33 @@ def _scheduler(path: str) -> DDIMScheduler:
 
 
 def _model(path: str, part: str, kind: Any) -> Any:
+    """In float32, frozen.
+
+    Raises:
+        UsageError: if it cannot be loaded, or not as a whole.
+    """
     logging.disable_progress_bar()
-    model = _loaded(path, part, kind.from_pretrained, path, subfolder=part, use_safetensors=True)
+    how = {"subfolder": part, "use_safetensors": True, "output_loading_info": True}
+    with _quiet():  # what they would warn of is checked below
+        model, info = _loaded(path, part, kind.from_pretrained, path, **how)
+    if missing := sorted(info["missing_keys"]):
+        raise UsageError(
+            f"task.model={path}: {len(missing)} weights of its {part} are missing, such as {missing[0]}"
+        )
     return model.float().eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, diffusers and transformers say nothing but errors."""
+    before = [each.get_verbosity() for each in (logging, diffusers_logging)]
+    try:
+        for each in (logging, diffusers_logging):
+            each.set_verbosity_error()
+        yield
+    finally:
+        for each, verbosity in zip((logging, diffusers_logging), before, strict=True):
+            each.set_verbosity(verbosity)
 
 
 def _loaded(path: str, part: str, load: Any, *args: Any, **kwargs: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.tasks.diffusion.placed import Placed
 from study.tasks.diffusion.scenes import Judged
@@ -59,6 +59,9 @@ class PortraitJudge:
         self._network = Placed(network)
         self.features = network.config.features
         self._shifted = data == SHIFTED
+
+    def models(self, device: torch.device) -> list[nn.Module]:
+        return [self._segmenter.on(device), self._network.on(device)]
 
     def judge(self, pictures: Tensor) -> Judged:
         upright = unshifted(pictures) if self._shifted else pictures

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 UNLABELLED = 255
 """Stands in a map where a pixel has no class: it is black in the control picture, and does not count."""
@@ -45,6 +45,10 @@ class Judge(Protocol):
     features: int
 
     def judge(self, pictures: Tensor) -> Judged: ...
+
+    def models(self, device: torch.device) -> list[nn.Module]:
+        """What judges, on this device."""
+        ...
 
 
 @dataclass(frozen=True)

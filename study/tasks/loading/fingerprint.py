@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from study.errors import UsageError
-from study.settings import TaskSettings
+from study.settings import JUDGES, TaskSettings
 from study.tasks import SPLITS, Task, base_model_path
 from study.tasks.loading.pretrained import skeletons
 
@@ -46,21 +46,35 @@ NO_DATA = ("readme", "license", "licence")
 
 def model_fingerprint(task: Task) -> str:
     """Of the base model that the task's settings name; of a pipeline's folder, all its parts."""
-    path = Path(base_model_path(task.settings)).expanduser()
-    if path.is_dir():
-        parts = ("", "*/") if (path / "model_index.json").is_file() else ("",)
-        patterns = [f"{part}{pattern}" for part in parts for pattern in CHECKPOINT_FILES]
-        return _of_files(
-            path, [file for pattern in patterns for file in path.glob(pattern) if file.is_file()]
-        )
-    if revision := _revision("models", task.settings.model):
-        return f"revision:{revision}"
+    if known := _of_checkpoint(base_model_path(task.settings)):
+        return known
     with contextlib.suppress(UsageError), skeletons(), torch.random.fork_rng():
         torch.manual_seed(0)
         tensors = task.model().state_dict()
         if not any(tensor.is_meta for tensor in tensors.values()):
             return f"weights:{_digest(_described(tensors))}"
     return UNKNOWN
+
+
+def judge_fingerprints(settings: TaskSettings) -> str:
+    """Of the models by which scores are made: `segmenter sha256:..., inception sha256:...`."""
+    named = {judge: name for judge in JUDGES if (name := getattr(settings, judge))}
+    return ", ".join(f"{judge} {_of_checkpoint(name) or UNKNOWN}" for judge, name in named.items())
+
+
+def _of_checkpoint(name: str) -> str:
+    """Of a folder that `save_pretrained` wrote, of a file, or of a hub's repository; else empty."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        parts = ("", "*/") if (path / "model_index.json").is_file() else ("",)
+        patterns = [f"{part}{pattern}" for part in parts for pattern in CHECKPOINT_FILES]
+        return _of_files(
+            path, [file for pattern in patterns for file in path.glob(pattern) if file.is_file()]
+        )
+    if path.is_file():
+        return _of_files(path.parent, [path], named=False)
+    revision = _revision("models", name)
+    return f"revision:{revision}" if revision else ""
 
 
 def data_fingerprint(task: Task) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -39,31 +40,51 @@ def builds_skeletons() -> bool:
     return _SKELETONS.get()
 
 
-def _check_folder(path: str) -> None:
-    folder = local_path("task.model", path)
+MODEL = "task.model"
+"""The setting that names a base model; what else is loaded is named by another one."""
+
+
+def _check_folder(path: str, key: str = MODEL) -> None:
+    folder = local_path(key, path)
     if folder is not None and not folder.is_dir():
-        raise UsageError(f"task.model={path}: a file; give a folder made by save_pretrained")
+        raise UsageError(f"{key}={path}: a file; give a folder made by save_pretrained")
     if folder is not None and not (folder / "config.json").is_file():
-        raise UsageError(f"task.model={path}: no config.json; give a folder made by save_pretrained")
+        raise UsageError(f"{key}={path}: no config.json; give a folder made by save_pretrained")
 
 
-def _cannot_load(path: str, what: str, error: Exception) -> UsageError:
+def _cannot_load(path: str, what: str, error: Exception, key: str = MODEL) -> UsageError:
     if is_local(path):
-        return UsageError(f"task.model={path}: {what}cannot be loaded: {first_line(error)}")
-    return hub_error("task.model", path, error)
+        return UsageError(f"{key}={path}: {what}cannot be loaded: {first_line(error)}")
+    return hub_error(key, path, error)
 
 
-def load_config(path: str, **kwargs: Any) -> PretrainedConfig:
+def load_config(path: str, key: str = MODEL, **kwargs: Any) -> PretrainedConfig:
     """A model's configuration alone.
+
+    Args:
+        key: the setting that names the model, for what is said of it.
 
     Raises:
         UsageError: if there is none.
     """
-    _check_folder(path)
+    _check_folder(path, key)
     try:
         return AutoConfig.from_pretrained(path, **kwargs)
     except Exception as error:
-        raise _cannot_load(path, "", error) from None
+        raise _cannot_load(path, "", error, key) from None
+
+
+def load_image_processor(path: str, key: str = MODEL) -> Any:
+    """What says how a model's pictures are scaled.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    _check_folder(path, key)
+    try:
+        return AutoImageProcessor.from_pretrained(path)
+    except Exception as error:
+        raise _cannot_load(path, "its image processor ", error, key) from None
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -88,20 +109,23 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kwargs: Any) -> nn.Module:
+def load_pretrained(
+    auto_class: Any, path: str, new_modules: Sequence[str], key: str = MODEL, **kwargs: Any
+) -> nn.Module:
     """The model in float32 on the CPU, frozen.
 
     Args:
         auto_class: one of transformers' `AutoModelFor...` classes.
         path: hub name or local folder, as written by `save_pretrained`.
         new_modules: modules that the task trains anew and that the checkpoint need not hold.
+        key: the setting that names the model, for what is said of it.
 
     Raises:
         UsageError: if there is no such checkpoint, it cannot be read, or weights are missing from it.
     """
-    _check_folder(path)
+    _check_folder(path, key)
     if builds_skeletons():
-        config = load_config(path, **{k: v for k, v in kwargs.items() if k != "dtype"})
+        config = load_config(path, key, **{k: v for k, v in kwargs.items() if k != "dtype"})
         with torch.device("meta"):
             return auto_class.from_config(config, dtype=kwargs.get("dtype", torch.float32)).requires_grad_(
                 False
@@ -118,17 +142,17 @@ def load_pretrained(auto_class: Any, path: str, new_modules: Sequence[str], **kw
             **{"dtype": torch.float32, **kwargs},
         )
     except Exception as error:
-        raise _cannot_load(path, "", error) from None
+        raise _cannot_load(path, "", error, key) from None
     finally:
         logging.set_verbosity(verbosity)
     unusable = {*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])}
     needed = sorted(k for k in unusable if not any(part in new_modules for part in k.split(".")))
     if needed:
         heads = ("classifier", "score", "head", "pooler")
-        hint = "; task.head_lr=1e-3 trains a new head" if needed[0].split(".")[0] in heads else ""
+        new_head = key == MODEL and needed[0].split(".")[0] in heads
+        hint = "; task.head_lr=1e-3 trains a new head" if new_head else ""
         raise UsageError(
-            f"task.model={path}: {len(needed)} weights are missing or of another shape, such as"
-            f" {needed[0]}{hint}"
+            f"{key}={path}: {len(needed)} weights are missing or of another shape, such as {needed[0]}{hint}"
         )
     return model.requires_grad_(False)
 

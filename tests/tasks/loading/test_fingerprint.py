@@ -15,7 +15,13 @@ from study import config, tasks
 from study.settings import TaskSettings
 from study.tasks import shipped_checkpoint
 from study.tasks.loading import fingerprint
-from study.tasks.loading.fingerprint import data_fingerprint, model_fingerprint, source_fingerprint
+from study.tasks.loading.fingerprint import (
+    _of_checkpoint,
+    data_fingerprint,
+    judge_fingerprints,
+    model_fingerprint,
+    source_fingerprint,
+)
 
 CSV = "text,label\na cat,yes\na dog,no\n"
 
@@ -132,6 +138,37 @@ def test_what_lies_beside_a_checkpoint_is_no_part_of_it(checkpoint: Path) -> Non
     settings = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(settings | {"layer_norm_eps": 1e-3}))
     assert of_model(checkpoint) != before
+
+
+def test_models_by_which_scores_are_made_are_known_by_their_content(checkpoint: Path, tmp_path: Path) -> None:
+    """Each by its setting: a folder, a file, a name on the hub that was never fetched."""
+    inception = tmp_path / "inception.pth"
+    inception.write_bytes(b"weights")
+    settings = TaskSettings(segmenter=str(checkpoint), inception=str(inception))
+    before = judge_fingerprints(settings)
+    assert [part.split()[0] for part in before.split(", ")] == ["segmenter", "inception"]
+    for changed in (checkpoint / "model.safetensors", checkpoint / "config.json", inception):
+        was, times = changed.read_bytes(), changed.stat()
+        changed.write_bytes(was[:-1] + bytes([was[-1] ^ 1]))
+        with_times_of(times, changed)
+        assert judge_fingerprints(settings) != before, changed
+        changed.write_bytes(was)
+        assert judge_fingerprints(settings) == before
+    assert judge_fingerprints(TaskSettings(segmenter="someone/segmenter")) == "segmenter unknown"
+    assert judge_fingerprints(TaskSettings()) == ""
+
+
+def test_every_part_of_a_pipeline_is_part_of_the_model(tmp_path: Path) -> None:
+    pipeline = Path(shutil.copytree(shipped_checkpoint("portraits"), tmp_path / "pipeline"))
+    before = _of_checkpoint(str(pipeline))
+    read = [path for path in pipeline.rglob("*") if path.is_file() and path.parent != pipeline]
+    assert {path.parent.name for path in read} >= {"unet", "text_encoder", "tokenizer", "scheduler"}
+    for path in (*read, pipeline / "model_index.json"):
+        was = path.read_bytes()
+        path.write_bytes(was + b" ")
+        assert _of_checkpoint(str(pipeline)) != before, path
+        path.write_bytes(was)
+    assert _of_checkpoint(str(pipeline)) == before
 
 
 def test_generated_data_are_known_by_their_examples() -> None:

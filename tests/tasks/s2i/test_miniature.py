@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from support.sweeps_under_test import Command
 
 from study import config, tasks
 from study.planning.profile import RunMapping
@@ -15,6 +18,7 @@ from study.settings import SweepSettings
 from study.tasks.diffusion.portrait_scenes import SHIFTED, UPRIGHT, portrait_scenes
 from study.tasks.s2i import S2i
 from study.training.adaptation import peft_config
+from study.training.frozen_base import BaseSeal
 from study.training.pack_state import of_runs
 from study.training.passes import base_model, evaluate, evaluate_runs
 from study.training.probe import find_mapping
@@ -146,3 +150,35 @@ def test_what_reaches_nothing_is_refused() -> None:
         tasks.load(config.load("lr_grid", ["task=s2i", "task.segmenter=x"]).task)
     with pytest.raises(UsageError, match=r"task\.model=shipped: it knows portraits"):
         tasks.load(config.load("lr_grid", ["task=s2i", "task.data=pictures/mine"]).task)
+
+
+TUNERS = {
+    "hra": {},
+    "boft": {},
+    "vera": {},
+    "ia3": {},
+    "loha": {},
+    "lora": {"r": 4, "use_dora": True},
+}
+
+
+@pytest.mark.parametrize("method", TUNERS)
+def test_tuners_of_peft_train_together_as_alone(mini: S2i, sweep: SweepSettings, method: str) -> None:
+    """With an encoder per run, whose convolutions they must neither adapt nor change."""
+    run = dataclasses.replace(run_of(sweep, "ether"), method=method, options=TUNERS[method])
+    model = base_model(mini, CPU)
+    seal = BaseSeal(model)
+    mapping, _ = find_mapping(mini, model, peft_config(run, mini, model))
+    assert mapping is (RunMapping.LOOPS if method == "loha" else RunMapping.LAYERS)
+    seal.check()
+
+
+@pytest.mark.slow
+def test_a_comparison_ends_with_its_verdict(study_command: Command, tmp_path: Path) -> None:
+    grid = ["seeds=3", "lr=1e-2,1e-1", "task.steps=2", "task.evaluations=1", "task.sampling_steps=1"]
+    done = study_command("study.compare", "peft:HRA", "task=s2i", *grid, "pack_size=6")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = pd.read_csv(tmp_path / "results/compare/hra/verdicts.csv")
+    assert verdicts.about.tolist() == ["score", "robustness", "cost"]
+    assert verdicts.sentence[0].startswith(("hra", "No difference"))
+    assert "mean_iou" in (tmp_path / "results/compare/hra/report.html").read_text()
