@@ -24,13 +24,13 @@ from study.settings import TaskSettings
 from study.tasks import SPLITS, Batch, Task, base_model_path, refuse_unused, shipped_checkpoint
 from study.tasks.data_summary import DataSummary, Lengths
 from study.tasks.diffusion import map_folder, portrait_scenes, scores
-from study.tasks.diffusion.controlled_unet import ControlledUNet, encoder_layers
+from study.tasks.diffusion.controlled_unet import ControlledUNet, paper_encoder
 from study.tasks.diffusion.latent_cache import CachedLatents
 from study.tasks.diffusion.latents import VaeLatents
 from study.tasks.diffusion.map_scenes import MapScenes
 from study.tasks.diffusion.pipeline import load_pipeline
 from study.tasks.diffusion.sampling import noised, sample
-from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, control_pictures
+from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, class_planes, control_pictures
 from study.tasks.diffusion.segmenter_judge import SegmenterJudge
 from study.tasks.loading.device import device
 from study.tasks.loading.pretrained import builds_skeletons
@@ -67,13 +67,16 @@ class S2i(Task):
             raise UsageError(
                 f"task.sampling_steps={self._sampling_steps}: the model knows {times} times at most"
             )
-        self.head_modules = encoder_layers(self.pipeline.latents.factor)
+        self._composed = settings.data in PORTRAITS
+        factor = self.pipeline.latents.factor
+        self.encoder = portrait_scenes.ENCODER if self._composed else paper_encoder(factor)
+        self.head_modules = self.encoder.layers
         self.splits: dict[str, Scenes]
         self.judge: Judge
         self.looks: dict[str, Tensor] = {}
         self.notes: tuple[str, ...] = ()
         self._cached: CachedLatents | None = None
-        if settings.data in PORTRAITS:
+        if self._composed:
             refuse_unused(settings, ("segmenter", "inception"), f"the miniature's data, {settings.data}")
             scenes = portrait_scenes.portrait_scenes(settings.data)
             self.looks = {split: part.looks for split, part in scenes.items()}
@@ -114,7 +117,7 @@ class S2i(Task):
 
     def model(self) -> nn.Module:
         pipeline = self.pipeline
-        return ControlledUNet(pipeline.unet(), pipeline.text_encoder(), pipeline.latents.factor)
+        return ControlledUNet(pipeline.unet(), pipeline.text_encoder(), self.encoder)
 
     def models_beside(self, device: torch.device) -> Sequence[nn.Module]:
         return [*self.pipeline.latents.models(device), *self.judge.models(device)]
@@ -181,11 +184,15 @@ class S2i(Task):
                 self._latents[first + row] = latents.encode(scenes.pictures([row]))[0]
         return torch.stack([self._latents[first + row] for row in rows])
 
+    def _control(self, maps: Tensor) -> Tensor:
+        """What the encoder is given of maps: (rows, channels, height, width) in [0, 1]."""
+        return class_planes(maps, self.encoder.channels) if self._composed else control_pictures(maps)
+
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """What the UNet predicts, (rows, channels, height, width)."""
         assert isinstance(model, ControlledUNet)
         states = model.encode_text(batch["token_ids"])
-        signal = model.control_encoder(control_pictures(batch["maps"]))
+        signal = model.control_encoder(self._control(batch["maps"]))
         return model(batch["noisy"], batch["times"], states, signal)
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -200,7 +207,7 @@ class S2i(Task):
             self.pipeline.scheduler,
             batch["noise"],
             (ids, self._empty.to(ids.device).expand_as(ids)),
-            control_pictures(batch["maps"]),
+            self._control(batch["maps"]),
             self._sampling_steps,
             GUIDANCE if self.settings.guidance is None else self.settings.guidance,
         )

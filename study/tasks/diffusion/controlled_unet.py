@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,21 +14,36 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel
 
-ENCODER_WIDTHS = (16, 32, 96, 256)
-"""Channels of the encoder's convolutions; each after the first halves the sides."""
 
+@dataclass(frozen=True)
+class EncoderShape:
+    """Of the encoder of control pictures.
 
-def _widths(factor: int) -> tuple[int, ...]:
-    return ENCODER_WIDTHS[: int(math.log2(factor)) + 1]
-
-
-def encoder_layers(factor: int) -> list[str]:
-    """Names of the encoder's convolutions in a `ControlledUNet`: what is trained of it.
-
-    Not the encoder itself: most tuners of peft cannot give back a module without a weight of its own.
+    Attributes:
+        channels: of a control picture.
+        widths: of the encoder's convolutions; each after the first halves the sides.
     """
-    blocks = [f"blocks.{i}" for i in range(2 * (len(_widths(factor)) - 1))]
-    return [f"control_encoder.{name}" for name in ("conv_in", *blocks, "conv_out")]
+
+    channels: int
+    widths: tuple[int, ...]
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of its convolutions in a `ControlledUNet`: what is trained of it.
+
+        Not the encoder itself: most tuners of peft cannot give back a module without a weight of its own.
+        """
+        blocks = [f"blocks.{i}" for i in range(2 * (len(self.widths) - 1))]
+        return [f"control_encoder.{name}" for name in ("conv_in", *blocks, "conv_out")]
+
+
+def paper_encoder(factor: int) -> EncoderShape:
+    """The paper's, ControlNet's, for RGB pictures.
+
+    Args:
+        factor: how many pixels of a control picture's side become one of the UNet's; 8 for Stable Diffusion.
+    """
+    return EncoderShape(3, (16, 32, 96, 256)[: int(math.log2(factor)) + 1])
 
 
 class ControlledUNet(nn.Module):
@@ -36,16 +52,16 @@ class ControlledUNet(nn.Module):
     The encoder's last convolution is zero at the start, so that the untouched model does not know its
     control picture.
 
-    Args:
-        factor: how many pixels of a control picture's side become one of the UNet's.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, factor: int) -> None:
+    def __init__(
+        self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, encoder: EncoderShape
+    ) -> None:
         super().__init__()
         device = unet.conv_in.weight.device
         with torch.device(device):
             self.control_encoder = ControlNetConditioningEmbedding(
-                unet.conv_in.out_channels, block_out_channels=_widths(factor)
+                unet.conv_in.out_channels, encoder.channels, encoder.widths
             ).requires_grad_(False)
         unet.conv_in = AddedSignal(unet.conv_in)
         self.unet = unet

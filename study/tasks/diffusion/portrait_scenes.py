@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from study.tasks.diffusion.controlled_unet import EncoderShape
 from study.tasks.diffusion.placed import Placed
 from study.tasks.diffusion.scenes import Judged
 from study.tasks.miniature.portraits import LOOKS, PARTS, Portraits, Split, portraits, shifted, unshifted
@@ -15,6 +16,10 @@ from study.tasks.miniature.portraits.networks import attribute_network, segmente
 
 UPRIGHT, SHIFTED = "portraits-upright", "portraits"
 """Names of the data: what the base model was pretrained on, and what it is adapted to."""
+
+ENCODER = EncoderShape(len(PARTS), (32, 64))
+"""Of a plane per class, which is learnt in far fewer steps than RGB: ETHER+ at 5e-2 and an encoder's rate of
+1e-2, 400 steps of 4: mIoU .50 against .37 (3 seeds each, widths 16 and 32)."""
 
 SIZES: dict[Split, int] = {"train": 2000, "valid": 24, "test": 64}
 SEED = 1

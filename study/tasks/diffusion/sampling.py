@@ -50,7 +50,7 @@ def sample(
 
     Args:
         prompt: token ids of the captions and of the empty caption, (rows, tokens) each.
-        control: control pictures, (rows, 3, height, width) in [0, 1].
+        control: control pictures, (rows, channels, height, width) in [0, 1].
     """
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)

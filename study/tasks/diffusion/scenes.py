@@ -71,6 +71,12 @@ def control_pictures(maps: Tensor) -> Tensor:
     return palette().to(maps.device)[maps.long()].movedim(-1, 1)
 
 
+def class_planes(maps: Tensor, classes: int) -> Tensor:
+    """Maps as a plane for each class, 1 where it is and 0 elsewhere: (rows, classes, height, width)."""
+    planes = torch.arange(classes, device=maps.device).view(-1, 1, 1)
+    return (maps.unsqueeze(1) == planes).float()
+
+
 def palette() -> Tensor:
     """The colour of each class, (256, 3) in [0, 1]: PASCAL VOC's, but for its black, which UNLABELLED has."""
     numbers = torch.arange(1, UNLABELLED + 2)

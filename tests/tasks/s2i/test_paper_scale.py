@@ -20,7 +20,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from analysis.paper.accounting import architectures
 from study import config, methods, tasks
-from study.tasks.diffusion.controlled_unet import ControlledUNet, encoder_layers
+from study.tasks.diffusion.controlled_unet import ControlledUNet, paper_encoder
 from study.tasks.diffusion.scenes import UNLABELLED
 from study.tasks.s2i import S2i
 from study.testing import task_contract
@@ -41,13 +41,15 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj"]
 def sd_15() -> ControlledUNet:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**SD_15)
-        return ControlledUNet(unet, CLIPTextModel(CLIPTextConfig()), factor=8).requires_grad_(False)
+        return ControlledUNet(unet, CLIPTextModel(CLIPTextConfig()), paper_encoder(8)).requires_grad_(False)
 
 
 def test_the_encoder_is_that_of_the_paper(sd_15: ControlledUNet) -> None:
     assert sum(p.numel() for p in sd_15.control_encoder.parameters()) == 1_086_480
     with_weights = {name for name, module in sd_15.named_modules() if list(module.parameters(recurse=False))}
-    assert {name for name in with_weights if name.startswith("control_encoder")} == set(encoder_layers(8))
+    assert {name for name in with_weights if name.startswith("control_encoder")} == set(
+        paper_encoder(8).layers
+    )
 
 
 def test_the_paper_is_counted_from_the_same_shapes(sd_15: ControlledUNet) -> None:

@@ -7,7 +7,7 @@ import torch
 from support import tiny_diffusion
 
 from study.tasks import shipped_checkpoint
-from study.tasks.diffusion.controlled_unet import ControlledUNet
+from study.tasks.diffusion.controlled_unet import ControlledUNet, paper_encoder
 from study.tasks.diffusion.pipeline import load_pipeline
 from study.tasks.diffusion.sampling import noised, sample
 from study.tasks.miniature.portraits.pipeline import PortraitPipeline
@@ -25,7 +25,7 @@ def test_samples_are_those_of_stable_diffusions_pipeline(guidance: float) -> Non
     """With a signal too: there the pipeline's UNet has it added by a hook after its first convolution."""
     theirs = tiny_diffusion.stable_diffusion()
     ours = tiny_diffusion.stable_diffusion()
-    model = ControlledUNet(ours.unet, ours.text_encoder, factor=8)
+    model = ControlledUNet(ours.unet, ours.text_encoder, paper_encoder(8))
     torch.nn.init.normal_(model.control_encoder.conv_out.weight, std=0.5)
     control = torch.rand(len(CAPTIONS), 3, 32, 32, generator=torch.Generator().manual_seed(1))
     noise = started(4, 4)
@@ -49,7 +49,7 @@ def test_samples_are_those_of_stable_diffusions_pipeline(guidance: float) -> Non
 def test_samples_of_the_shipped_model_are_those_of_its_pipeline() -> None:
     folder = shipped_checkpoint("portraits")
     pipeline = load_pipeline(str(folder))
-    model = ControlledUNet(pipeline.unet(), pipeline.text_encoder(), pipeline.latents.factor)
+    model = ControlledUNet(pipeline.unet(), pipeline.text_encoder(), paper_encoder(pipeline.latents.factor))
     noise = started(12, 8)
     prompt = pipeline.token_ids(CAPTIONS), pipeline.token_ids([""]).expand(len(CAPTIONS), -1)
     control = torch.rand(len(CAPTIONS), 3, 16, 16)

@@ -11,7 +11,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from study.tasks.diffusion.scenes import UNLABELLED, Judged, control_pictures, palette
+from study.tasks.diffusion.scenes import UNLABELLED, Judged, class_planes, control_pictures, palette
 from study.tasks.diffusion.scores import caption_accuracy, frechet_distance, judgement, layout_scores
 
 
@@ -90,3 +90,9 @@ def test_every_class_has_a_colour_of_its_own() -> None:
     picture = control_pictures(torch.tensor([[[0, 7], [UNLABELLED, 0]]], dtype=torch.uint8))
     assert picture.shape == (1, 3, 2, 2)
     assert torch.equal(picture[0, :, 0, 1], colours[7]) and torch.equal(picture[0, :, 1, 0], torch.zeros(3))
+
+
+def test_planes_of_classes_say_where_each_class_is() -> None:
+    planes = class_planes(torch.tensor([[[0, 2], [UNLABELLED, 0]]], dtype=torch.uint8), 3)
+    expected = [[[1, 0], [0, 1]], [[0, 0], [0, 0]], [[0, 1], [0, 0]]]
+    assert planes.tolist() == [expected]
