@@ -16,18 +16,19 @@ class StudyFigure:
 
     draw: saves PNG, PDF and CSV in a folder and returns the PNG's path; None where the study's records have
         nothing for it to show.
-    caption: what it shows; paper_caption: the same in the report of `analysis.paper`, in fewer words.
+    caption: what it shows; paper_caption: the same in the report of `analysis.paper`, in fewer words, or None
+        where the paper has no such figure of the digits.
     """
 
     draw: Callable[[Study, Path], Path | None]
     caption: str
-    paper_caption: str
+    paper_caption: str | None
 
 
 STUDY_FIGURES = (
     StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
-    StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, further_metrics.PAPER_CAPTION),
-    StudyFigure(samples.draw_samples, samples.CAPTION, samples.PAPER_CAPTION),
+    StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, None),
+    StudyFigure(samples.draw_samples, samples.CAPTION, None),
     StudyFigure(convergence.draw_convergence, convergence.CAPTION, convergence.PAPER_CAPTION),
     StudyFigure(distances.draw_distances, distances.CAPTION, distances.PAPER_CAPTION),
     StudyFigure(he_training.draw_he_training, he_training.CAPTION, he_training.PAPER_CAPTION),

@@ -73,7 +73,7 @@ def energy_title(runs: pd.DataFrame) -> str:
     if not kinds:
         return "HE(W') - HE(W) (mean over pairs and layers)"
     mixed = "" if len(kinds) == 1 and runs["task.energy"].notna().all() else ", where task.energy says so"
-    return f"HE(W') - HE(W) (OFT's half space, summed over layers{mixed})"
+    return f"HE(W') - HE(W)\n(OFT's measure, summed over layers{mixed})"
 
 
 def metric_of(runs: pd.DataFrame) -> str:

@@ -19,7 +19,6 @@ CAPTION = (
     "The task's further metrics on test against learning rate. The primary metric alone decides which rate "
     "is the tuned one. A cross at the upper edge: a run there is not finite, so there is no mean."
 )
-PAPER_CAPTION = "The other metrics against learning rate."
 
 WIDE = 100.0
 """Positive values whose largest is this many times the smallest are drawn on a logarithmic axis."""

@@ -28,7 +28,6 @@ CAPTION = (
     "(compare the paper's Figure 3); a row ends where its method's distances end. Below each picture is its "
     "run's test score over all examples."
 )
-PAPER_CAPTION = "Samples for one control map."
 
 EXAMPLE = 0
 """Of the examples that a run keeps; the same for every run."""

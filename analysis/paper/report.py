@@ -45,7 +45,7 @@ from study.cli.arguments import Command
 from study.errors import UsageError
 
 FIGURES: list[tuple[str, Callable[[Study, Path], Path | None], str]] = [
-    *((GRID, figure.draw, figure.paper_caption) for figure in STUDY_FIGURES),
+    *((GRID, each.draw, each.paper_caption) for each in STUDY_FIGURES if each.paper_caption is not None),
     ("hyperspherical", draw_hyperspherical, "Figure 7 with longer training, ETHER+ one- and two-sided."),
     (
         "perturbation",

@@ -37,7 +37,7 @@ def draw_hyperspherical(study: Study, folder: Path) -> Path:
             draw_band(panel, points["step"], points, styles[label])
         panel.set_title(f"learning rate {lr:g}")
         panel.set_xlabel("training step")
-    papers = draw_papers(axes.flat[-1], runs, styles)
+    papers = [draw_papers(panel, runs, styles) for panel in axes.flat][-1]
     axes.flat[0].set_ylabel(energy_title(runs))
     legend_beside(axes.flat[-1])
     data = pd.concat([data, papers])
