@@ -34,6 +34,8 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
     (r"task=s2i$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
+    (r"sweep perturbation task=s2i", ["seeds=1", "launcher.workers=1", "method=ether", "task.noise=10",
+                                      "task.sampling_steps=2"]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep .*(tumours|my_study)", SMALL),
     (r"study\.sweep", UNDRAWN),
