@@ -58,11 +58,11 @@ def blocks_table(studies: Iterable[Study]) -> pd.DataFrame:
 
 
 def naive_against_oft(studies: Iterable[Study]) -> pd.DataFrame:
-    """Table 6: a row per study and score; scores of 0 to 1 in percent.
+    """Table 6, asked of every task: a row per study and score; scores of 0 to 1 in percent.
 
     Columns: study (its title), score, naive and oft (means at their tuned rates), pairs, difference with its
     95 % Student interval low, high, p_different, p_equivalent (two one-sided tests of +- SAME_SCORE; nan for
-    a Frechet distance, which has no such margin), printed (the paper's difference, at its own scale).
+    what is no share, a Frechet distance or a perplexity), printed (the paper's difference, at its own scale).
     """
     cells = _printed_cells()
     rows = []
@@ -73,13 +73,13 @@ def naive_against_oft(studies: Iterable[Study]) -> pd.DataFrame:
             continue
         tuned = {m: by_method[m][by_method[m]["lr"] == tuned_lr(by_method[m])] for m in ("naive", "oft")}
         for score, column in _columns(study).items():
-            unit = 1.0 if score == FRECHET else 100.0
+            is_share = score != FRECHET and (column != "test" or bool(runs["higher_is_better"].iloc[0]))
+            unit = 100.0 if is_share else 1.0
             naive, oft = (unit * tuned[m].set_index("seed")[column].astype(float) for m in ("naive", "oft"))
             pairs = (naive - oft).dropna().to_numpy()
             if not len(pairs):
                 continue
-            tests = vars(compare(pairs, unit * SAME_SCORE))
-            tests |= {"p_equivalent": np.nan} if score == FRECHET else {}
+            tests = vars(compare(pairs, unit * SAME_SCORE)) | ({} if is_share else {"p_equivalent": np.nan})
             same = {"study": title(key_of(study)), "score": SCORES.get(score, score)}
             same |= {"naive": naive.mean(), "oft": oft.mean()}
             paper = runs["scale"].iloc[0] == "paper"
@@ -98,8 +98,9 @@ def _printed_cells() -> dict[str, float]:
 
 
 def _columns(study: Study) -> dict[str, str]:
-    """The study's scores of SCORES: metric -> column of `runs`."""
-    columns = {PRIMARY: "test"} | {name: f"metric.{name}" for name in SCORES if name != PRIMARY}
+    """The study's primary metric, and what it has of SCORES: metric -> column of `runs`."""
+    columns = {str(study.runs["metric"].iloc[0]): "test"}
+    columns |= {name: f"metric.{name}" for name in SCORES if name != PRIMARY}
     return {name: column for name, column in columns.items() if column in study.runs}
 
 

@@ -113,6 +113,17 @@ def test_table_6_by_hand(tmp_path: Path) -> None:
     assert of_paper == pytest.approx({"mIoU": -0.2, "Acc": 0.1, "Frechet distance": -1.2})
 
 
+def test_table_6_is_asked_of_every_task_in_its_own_metric(tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "lr_grid", synthetic.records(dict.fromkeys(METHODS, lambda x, s: 0.5)))
+    table = naive_against_oft(gather(tmp_path).grids)
+    assert table[["study", "score", "oft", "difference"]].values.tolist() == [["vtab", "accuracy", 50, 0]]
+    perplexity = {"task": "instruct", "metric": "perplexity", "higher_is_better": False}
+    made = synthetic.records(dict.fromkeys(METHODS, lambda x, s: 3.0), **perplexity)
+    synthetic.write(tmp_path / "lr_grid_instruct", made)
+    row = naive_against_oft(gather(tmp_path).grids).set_index("study").loc["instruct"]
+    assert row["score"] == "perplexity" and row["naive"] == 3 and pd.isna(row["p_equivalent"])
+
+
 def test_table_9_has_a_row_for_each_number_of_blocks(tmp_path: Path) -> None:
     made = []
     for count, score in ((1, 0.5), (4, 0.4), (16, 0.3)):
