@@ -6,13 +6,8 @@ import pandas as pd
 
 from analysis.data.labels import is_missing
 from analysis.data.scores import direction
-from analysis.data.studies import HEAD_ALONE, key_of, split
+from analysis.data.studies import BASELINES, key_of, split
 from analysis.data.table import Study
-
-ENCODER_ALONE = "encoder_alone"
-
-ALONE = (HEAD_ALONE, ENCODER_ALONE)
-"""The sweeps that hold the adapter still; their studies, under the sweeps' names, are others' baselines."""
 
 SAME = (
     "task.model", "task.data", "task.segmenter", "task.inception", "task.sampling_steps", "task.guidance",
@@ -31,9 +26,9 @@ def trained_alone(study: Study) -> pd.DataFrame:
         AnalysisError: if the baseline's tables cannot be used.
     """
     nothing = study.runs.iloc[:0]
-    if study.folder is None or study.runs["sweep"].iloc[0] in ALONE:
+    if study.folder is None or study.runs["sweep"].iloc[0] in BASELINES:
         return nothing
-    for sweep in ALONE:
+    for sweep in BASELINES:
         folder = study.folder.resolve().parent / sweep
         for other in split(folder) if (folder / "runs.parquet").is_file() else []:
             counted = other.runs[other.runs["counted"]]

@@ -208,7 +208,7 @@ class S2i(Task):
             batch["noise"],
             (ids, self._empty.to(ids.device).expand_as(ids)),
             self._control(batch["maps"]),
-            self._sampling_steps,
+            2 if builds_skeletons() else self._sampling_steps,  # where memory is counted, more take no more
             GUIDANCE if self.settings.guidance is None else self.settings.guidance,
         )
 

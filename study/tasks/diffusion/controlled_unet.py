@@ -76,6 +76,9 @@ class ControlledUNet(nn.Module):
             states: of the captions, (rows, tokens, width).
             signal: the encoded control pictures, (rows, width of the first block, height, width).
         """
+        if noisy.is_meta:  # knows no autocast, which does this elsewhere
+            dtype = next(self.unet.time_embedding.parameters()).dtype
+            noisy, states = noisy.to(dtype), states.to(dtype)
         both = torch.cat([noisy, signal.to(noisy.dtype)], 1)
         return self.unet(both, times, encoder_hidden_states=states).sample.float()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,11 +21,18 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from analysis.paper.accounting import architectures
 from study import config, methods, tasks
+from study.errors import UsageError
+from study.planning.profile import Footprint
+from study.planning.runs import plan_runs
 from study.tasks.diffusion.controlled_unet import ControlledUNet, paper_encoder
 from study.tasks.diffusion.scenes import UNLABELLED
+from study.tasks.loading.pretrained import skeletons
 from study.tasks.s2i import S2i
 from study.testing import task_contract
+from study.training.adaptation import peft_config
 from study.training.inspection import parameter_count
+from study.training.memory import estimate
+from study.training.passes import base_model
 
 SD_15 = {
     "sample_size": 64, "in_channels": 4, "out_channels": 4, "layers_per_block": 2, "cross_attention_dim": 768,
@@ -116,6 +124,38 @@ def test_pictures_and_maps_are_cut_alike(task: S2i, files: Path) -> None:
     middle = int(file[18, 20])
     assert scenes.maps([0])[0, 16, 16] == (middle - 1 if middle else UNLABELLED)
     assert scenes.captions[0].endswith("0")
+
+
+def test_memory_is_counted_of_all_that_a_gpu_must_hold(paper_arguments: list[str]) -> None:
+    """From shapes alone: UNet and text encoder in half precision, VAE and segmenter in full; a larger batch
+    takes more, more sampling steps do not."""
+
+    def counted(*more: str) -> Footprint:
+        run = plan_runs(config.load("lr_grid", [*paper_arguments, "task.precision=bfloat16", *more]))[0]
+        task = tasks.load(run.task)
+        with skeletons():
+            model = base_model(task, torch.device("meta"))
+            return estimate(task, model, peft_config(run, task, model))
+
+    one = counted()
+    task = tasks.load(config.load("lr_grid", paper_arguments).task)
+    base = sum(weight.numel() for weight in task.model().parameters())
+    beside = sum(w.numel() for model in task.models_beside(torch.device("cpu")) for w in model.parameters())
+    assert beside > 10_000 and one.weights_mb == pytest.approx((2 * base + 4 * beside) / 2**20, rel=0.01)
+    assert one.run_mb is not None and counted("task.sampling_steps=30") == one
+    larger = counted("task.batch_size=8", "task.eval_batch_size=8")
+    assert larger.run_mb is not None and larger.run_mb > 1.2 * one.run_mb
+
+
+@pytest.mark.parametrize("lacking", ["diffusers", "torchmetrics"])
+def test_without_the_extra_it_is_said_what_to_install(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [
+        each for each in sys.modules if each.startswith(("study.tasks.diffusion", "study.tasks.s2i"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(UsageError, match=rf"^{lacking} is not installed, .*: pip install -e '\.\[images\]'$"):
+        tasks.load(config.load("lr_grid", ["task=s2i"]).task)
 
 
 @pytest.mark.slow
