@@ -15,7 +15,7 @@ from study.settings import READ_BY_SOME_TASKS, is_axis, settings_by_key
 VALUES = {  # of each setting that may be an axis: two values that it can take
     "method": "ether,lora", "lr": "1e-3,1e-2", "task.model": "shipped,/x", "task.data": "digits,/x",
     "task.precision": "float32,bfloat16", "task.gradient_checkpointing": "true,false",
-    "task.target_modules": "[q_proj],[k_proj]", "task.accumulate": "1,2",
+    "task.target_modules": "[q_proj],[k_proj]", "task.accumulate": "1,2", "task.energy": "oft,null",
 }  # fmt: skip
 UNREAD = {f"task.{name}" for name in READ_BY_SOME_TASKS}
 NOT_AXES = sorted(key for key in {*settings_by_key(), "scale", "task", "launcher"} if not is_axis(key))
