@@ -92,6 +92,10 @@ class TaskSettings:
     evaluations: int = setting(6, "points after step 0 at which score and geometry are measured", above=0)
     weight_decay: float = setting(0.0, "of AdamW", at_least=0, per_run=True)
     warmup_steps: int = setting(0, "of a linear warm-up; then cosine to zero", at_least=0)
+    refit_steps: int | None = setting(
+        None, "of the steps: the last ones, which train an adapter's magnitudes alone; null: none", above=0
+    )
+    refit_lr: float | None = setting(None, "peak rate of those steps; null: the adapter's", above=0)
     accumulate: int = setting(1, "parts of a batch that go through the model one after the other", above=0)
     gradient_checkpointing: bool = setting(False, "activations are computed again in the backward pass")
     clip: float | None = setting(None, "largest norm of one run's gradient", above=0)

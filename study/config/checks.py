@@ -44,6 +44,8 @@ def check(s: SweepSettings) -> None:
         raise UsageError(
             f"task.accumulate={s.task.accumulate} is more than task.batch_size={s.task.batch_size}"
         )
+    if (s.task.refit_steps or 0) > s.task.steps:
+        raise UsageError(f"task.refit_steps={s.task.refit_steps} is more than task.steps={s.task.steps}")
     if Path(s.name).name != s.name or s.name.startswith("."):
         raise UsageError(f"name={s.name} is not a folder's name; give one without slashes")
     _check_launcher(s)

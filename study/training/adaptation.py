@@ -20,7 +20,13 @@ def peft_config(run: Run, task: Task, model: nn.Module) -> PeftConfig:
         ValueError, TypeError: from the method, if an option or its value is wrong.
     """
     head = list(task.head_modules) if task.settings.trains_head else None
-    return methods.config(run.method, dict(run.options), target_modules(task, model), head)
+    config = methods.config(run.method, dict(run.options), target_modules(task, model), head)
+    if task.settings.refit_steps and not getattr(config, "magnitudes", False):
+        raise UsageError(
+            f"task.refit_steps={task.settings.refit_steps}: {run.method} trains no magnitudes;"
+            f" method.METHOD.magnitudes=true adds them to {', '.join(sorted(methods.own_names()))}"
+        )
+    return config
 
 
 def target_modules(task: Task, model: nn.Module) -> list[str]:

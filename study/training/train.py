@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from study.training.outcome import Effort, Measurement, Measurements, TrainedRun
 from study.training.pack_state import of_runs
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import evaluate_runs, forward_backward, pictures_of_runs, training_batches
+from study.training.refit import Refit
 from study.training.schedule import evaluation_steps, learning_rate_share
 
 
@@ -69,10 +71,8 @@ class Training:
             vector.data += run.settings.noise * move
         self._first_lengths = [vector.detach().norm().item() for vector in self.parameters.adapters]
         self.optimizer = _optimizer(self.parameters, runs, task.settings)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer,
-            lambda step: learning_rate_share(step, task.settings.steps, task.settings.warmup_steps),
-        )
+        self.schedule = _schedule(self.optimizer, task.settings)
+        self.refit = Refit(self.packed, task.settings) if task.settings.refit_steps else None
         self.step = 0
         self.diverged: dict[int, tuple[int, str]] = {}
         self._loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=self.packed.device)
@@ -91,13 +91,15 @@ class Training:
         batches = training_batches(self.task, self.packed.streams.seeds, self.step)
         losses, grad = forward_backward(self.task, self.packed, parameters, batches, self.step)
         _mark_diverged(self.diverged, self.step, losses, grad)
-        if settings.clip is not None:
-            _clip(parameters, grad, settings.clip)
-        for run in self.diverged:  # keeps the parameters it had
-            for vector in parameters.of_run(run).vectors:
-                vector.grad = None
-        self.optimizer.step()
-        self.packed.project(parameters)
+        refit = self.refit
+        with refit.held(self.step, parameters, grad, self.optimizer) if refit else contextlib.nullcontext():
+            if settings.clip is not None:
+                _clip(parameters, grad, settings.clip)
+            for run in self.diverged:  # keeps the parameters it had
+                for vector in parameters.of_run(run).vectors:
+                    vector.grad = None
+            self.optimizer.step()
+            self.packed.project(parameters)
         self.optimizer.zero_grad()
         self.schedule.step()
         self._loss_sum += losses.double()
@@ -264,6 +266,21 @@ def _optimizer(
     return torch.optim.AdamW(groups, fused=True)
 
 
+def _schedule(optimizer: torch.optim.Optimizer, settings: TaskSettings) -> torch.optim.lr_scheduler.LambdaLR:
+    """Every group's rate in every step; magnitudes are refitted at a rate of their own, if they have one."""
+    steps, refit_steps = settings.steps, settings.refit_steps or 0
+
+    def share(step: int, lr: float) -> float:
+        refits = refit_steps and step >= steps - refit_steps
+        factor = (settings.refit_lr or lr) / lr if refits else 1.0
+        return factor * learning_rate_share(step, steps, settings.warmup_steps, refit_steps)
+
+    rates: list[Callable[[int], float]] = [
+        functools.partial(share, lr=group["lr"]) for group in optimizer.param_groups
+    ]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
+
+
 def _mark_diverged(diverged: dict[int, tuple[int, str]], step: int, losses: Tensor, grad: Tensor) -> None:
     """Notes the runs whose loss or gradient, (runs,) and (runs, num_params), is no longer finite."""
     finite_loss = torch.isfinite(losses)
@@ -279,5 +296,5 @@ def _clip(parameters: RunParameters, grad: Tensor, largest: float) -> None:
     shares = (largest / (grad.norm(dim=1) + 1e-6)).clamp(max=1.0)
     for run, share in enumerate(shares):
         for vector in parameters.of_run(run).vectors:
-            assert vector.grad is not None
-            vector.grad *= share
+            if vector.grad is not None:
+                vector.grad *= share

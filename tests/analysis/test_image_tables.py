@@ -97,7 +97,7 @@ def test_at_the_papers_scale_ours_stands_beside_the_printed_number(tmp_path: Pat
     assert cell(table, "ether", "mean_iou")["printed"] == 24.6
     assert cell(table, "oft", "frechet_distance")["printed"] == 31.1
     rest = table[table["ours"].isna()]
-    assert len(rest) == len(printed(3)) - 6 and "blocks=4 refit" in set(rest["options"])
+    assert len(rest) == len(printed(3)) - 6 and "blocks=4 magnitudes=True" in set(rest["options"])
 
 
 def test_table_6_by_hand(tmp_path: Path) -> None:

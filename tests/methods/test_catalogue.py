@@ -11,8 +11,8 @@ import pytest
 from study import methods
 from study.methods import external
 
-SHARED = {"blocks", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
-          "modules_to_save"}  # fmt: skip
+SHARED = {"blocks", "magnitudes", "target_modules", "exclude_modules", "layers_to_transform",
+          "layers_pattern", "modules_to_save"}  # fmt: skip
 NORMALS = {"init_scale", "renormalise"}
 CONFIG = """
 @dataclass

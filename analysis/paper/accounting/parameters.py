@@ -45,7 +45,9 @@ def count_parameters(name: str, targets: list[str] | str, method: str, **options
     """Trained numbers of one method on one model of BUILDERS, as the paper counts them (half of OFT's)."""
     model = _adapt(name, targets, method, options)
     share = next((m.free_share for m in model.modules() if isinstance(m, MultiplicativeLayer)), 1.0)
-    return int(share * sum(p.numel() for p in model.parameters() if p.requires_grad))
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    magnitudes = sum(count for name, count in trained.items() if "_magnitude." in name)
+    return int(share * (sum(trained.values()) - magnitudes)) + magnitudes
 
 
 def layer_widths(name: str) -> list[tuple[int, int]]:
@@ -104,9 +106,8 @@ def parameter_table() -> pd.DataFrame:
         if method == ENCODER:
             count = _size(architectures.control_encoder())
         else:
-            count = count_parameters(name, MODULES[name], method, **options)
-        if text.endswith("refit"):  # a magnitude for each output
-            count += sum(outputs for _, outputs in layer_widths(name))
+            refit = {"magnitudes": True} if text.endswith("refit") else {}
+            count = count_parameters(name, MODULES[name], method, **options, **refit)
         other = OTHERWISE.get((table, method, text))
         paper = float(millions or "nan")
         rows.append(

@@ -18,6 +18,9 @@ class MultiplicativeConfig(PeftConfig):
     """
 
     blocks: int = field(default=4, metadata={"help": "n, the number of diagonal blocks per side"})
+    magnitudes: bool = field(
+        default=False, metadata={"help": "Also train a factor for each output of a layer, 1 at the start"}
+    )
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "Names, or a regular expression, of the modules to adapt"}
     )

@@ -59,6 +59,8 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
             # The forward pass reads the innermost weight, so the adapter between would be left out.
             other = type(base_layer)
             raise _unsupported(where, f"adapted by {other.__module__}.{other.__name__} already")
+        self.magnitude = f"{config.PEFT_NAME}_magnitude"
+        self.adapter_layer_names = (*type(self).adapter_layer_names, self.magnitude)
         self.configs: dict[str, Any] = {}
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
@@ -71,7 +73,7 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
     # What a method writes ------------------------------------------------------------------
 
     def initial(self, config: Any, where: str) -> dict[str, Tensor]:
-        """Fresh float32 parameters for this layer, one per name in `adapter_layer_names`."""
+        """Fresh float32 parameters for this layer, one per name in the class's `adapter_layer_names`."""
         raise NotImplementedError
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
@@ -99,7 +101,10 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
     def add_adapter(self, adapter_name: str, config: Any, where: str) -> None:
         """Adds a freshly initialised adapter beside those that are there."""
         self.configs[adapter_name] = config
-        for name, value in self.initial(config, where).items():
+        initial = self.initial(config, where)
+        if config.magnitudes:
+            initial[self.magnitude] = torch.ones(self.out_features)
+        for name, value in initial.items():
             getattr(self, name)[adapter_name] = nn.Parameter(value)
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
@@ -121,9 +126,10 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         return base.weight.T if isinstance(base, Conv1D) else base.weight
 
     def transformed(self, x: Tensor, adapters: list[str]) -> Tensor:
-        """post(W pre(x)) without the bias: (..., d) -> (..., f).
+        """m post(W pre(x)) without the bias: (..., d) -> (..., f), where m: (f,) are magnitudes, if trained.
 
-        W' = N_k ... N_1 W M_1 ... M_k: the adapter that became active last is the outermost.
+        W' = N_k ... N_1 W M_1 ... M_k, magnitudes in the N: the adapter that became active
+        last is the outermost.
         """
         chosen = [self.parameters_of(a) for a in adapters if a in self.configs]
         for p in reversed(chosen):
@@ -132,6 +138,8 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         y = F.linear(x.to(weight.dtype), weight)
         for p in chosen:
             y = self.post(y, p)
+            if self.magnitude in p:
+                y = y * p[self.magnitude].to(y.dtype)
         return y
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -133,8 +133,8 @@ class PackedModel:
         """Trained numbers of one run as the paper counts them: degrees of freedom, heads included."""
         layers = [owner for owner in self.owners.values() if isinstance(owner, MultiplicativeLayer)]
         free_share = layers[0].free_share if layers else 1.0
-        in_heads = sum(slot.size for slot in self.slots if slot.head)
-        return int((self.num_params - in_heads) * free_share) + in_heads
+        all_free = sum(slot.size for slot in self.slots if slot.head or slot.magnitude)
+        return int((self.num_params - all_free) * free_share) + all_free
 
     @torch.no_grad()
     def project(self, parameters: RunParameters) -> None:
@@ -143,7 +143,7 @@ class PackedModel:
         for slot in self.slots:
             stop = start + slot.size
             owner = self.owners[slot.module]
-            if isinstance(owner, MultiplicativeLayer) and owner.projects():
+            if isinstance(owner, MultiplicativeLayer) and owner.projects() and not slot.magnitude:
                 for vector in parameters.adapters:
                     part = vector[start:stop].view(slot.shape)
                     part.copy_(owner.project(slot.tensor, part))

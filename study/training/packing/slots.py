@@ -13,6 +13,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from study.methods.multiplicative import MultiplicativeLayer
 from study.training.packing.functional import Tensors
 
 
@@ -22,6 +23,7 @@ class Slot:
 
     Attributes:
         head: whether it belongs to a module that is trained beside the adapter.
+        magnitude: whether it is a layer's output magnitudes, (f,).
         shared: other modules that hold the very same tensor, and its name there.
         hooks: what the method does to its gradient.
     """
@@ -30,6 +32,7 @@ class Slot:
     tensor: str
     shape: torch.Size
     head: bool
+    magnitude: bool
     shared: tuple[tuple[str, str], ...]
     hooks: tuple[Callable[[Tensor], Tensor | None], ...]
 
@@ -91,12 +94,17 @@ def find_slots(model: PeftModel, owners: dict[str, nn.Module]) -> list[Slot]:
             *names[key][0],
             value.shape,
             head=not isinstance(owners[names[key][0][0]], BaseTunerLayer),
+            magnitude=_is_magnitude(owners[names[key][0][0]], names[key][0][1]),
             shared=tuple(names[key][1:]),
             hooks=tuple((value._backward_hooks or {}).values()),
         )
         for key, value in trained.items()
     ]
     return sorted(slots, key=lambda slot: slot.head)
+
+
+def _is_magnitude(owner: nn.Module, tensor: str) -> bool:
+    return isinstance(owner, MultiplicativeLayer) and tensor.startswith(f"{owner.magnitude}.")
 
 
 def tensors_of(flat: Tensor, slots: Sequence[Slot]) -> dict[str, Tensors]:
