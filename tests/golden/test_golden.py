@@ -47,6 +47,7 @@ def test_the_reference_studies_are_what_their_commands_plan(path: Path) -> None:
     planned = plan.run_ids
     assert planned == set(pd.read_parquet(path.parent / "runs.parquet")["run_id"])
     two_rates = "lr=1e-2,1e-1"
+    few = f"seeds=2 {two_rates}"
     commands = {
         "lr_grid": "lr_grid",
         "head_alone": "head_alone",
@@ -59,7 +60,7 @@ def test_the_reference_studies_are_what_their_commands_plan(path: Path) -> None:
         "encoder_alone": "encoder_alone",
         "blocks_s2i": f"blocks task=s2i seeds=3 {two_rates}",
         "perturbation_s2i": "perturbation task=s2i task.data=portraits-upright seeds=3",
-        "hyperspherical_s2i": f"hyperspherical task=s2i task.energy=oft task.evaluations=8 seeds=2 {two_rates}",
+        "hyperspherical_s2i": f"hyperspherical task=s2i {few} task.energy=oft task.evaluations=8",
     }
     name, *overrides = commands[path.parent.name].split()
     assert planned == {run.run_id for run in sweeps.plan_runs(sweeps.config.load(name, overrides))}
