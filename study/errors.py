@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 MOST_NAMES = 10
 """A line names no more than so many."""
@@ -38,8 +38,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     near = same or [plain[each] for each in difflib.get_close_matches(_plain(word), plain, n=3, cutoff=0.5)]
     if near:
         return f"nearest: {', '.join(near[:MOST_NAMES])}"
-    further = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-    return f"known: {', '.join(known[:MOST_NAMES])}{further}"
+    return f"known: {listed(known)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names in one line, the first MOST_NAMES."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _plain(name: str) -> str:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from study.errors import UsageError
+from study.errors import UsageError, listed
 from study.settings import TaskSettings
 from study.tasks import Batch, Task, base_model_path, refuse_unused
 from study.tasks.data_summary import DataSummary
@@ -28,7 +28,6 @@ from study.tasks.labelled_text.metrics import METRICS
 from study.tasks.labelled_text.rows import LabelledText, Rows, load_labelled
 from study.tasks.labelled_text.subsets import MINIATURE, choose
 from study.tasks.loading.pretrained import head_layers, load_config, load_pretrained, load_tokenizer
-from study.tasks.loading.text import listed
 from study.tasks.miniature import glue as miniature
 
 PROSE = "prose"

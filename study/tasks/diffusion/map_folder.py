@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.errors import UsageError, first_line
+from study.errors import UsageError, first_line, listed
 from study.tasks.diffusion.map_scenes import CAPTION, MAP, NUMBER, PICTURE, MapScenes, Numbering, check_rows
 from study.tasks.loading.image_folder import FOLDERS
 from study.tasks.loading.pictures import SUFFIXES, UNREADABLE
-from study.tasks.loading.sources import hub_error, local_path
-from study.tasks.loading.splits import HELD_OUT, three_splits
-from study.tasks.loading.text import listed
+from study.tasks.loading.sources import local_path, splits_of_hub
+from study.tasks.loading.splits import HELD_OUT, check_train, three_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -178,12 +177,8 @@ def _of_hub(source: str) -> dict[str, Dataset]:
     import datasets
 
     where = f"task.data={source}"
-    try:
-        parts = dict(datasets.load_dataset(source))
-    except Exception as error:
-        raise hub_error("task.data", source, error) from None
-    if "train" not in parts:
-        raise UsageError(f"{where}: no train split; has {', '.join(parts)}")
+    parts = splits_of_hub(source)
+    check_train(source, parts)
     columns: Sequence[str] = parts["train"].column_names
     found = {}
     for kind, known in COLUMNS.items():

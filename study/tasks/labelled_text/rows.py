@@ -14,6 +14,7 @@ from study.errors import UsageError
 from study.settings import TaskSettings
 from study.tasks.labelled_text.labels import REGRESSION, Labels, clean, number_in, understand
 from study.tasks.labelled_text.subsets import CORRELATIONS, GLUE, Subset, choose
+from study.tasks.loading.splits import check_train
 from study.tasks.loading.text import MATCHED, SPLIT_NAMES, column, load_rows, split_notes, text_splits
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def _labelled_parts(
     label = settings.label_column or "label"
     wanted = {name.lower() for name in (*(columns or (*PAIRS, *PAIRS.values())), label)}
     parts, notes = load_rows(source, settings.subset, wanted)
-    if "train" not in parts:
-        raise UsageError(f"task.data={source}: no train split; has {', '.join(parts)}")
+    check_train(source, parts)
     if MATCHED in parts:
         parts = {**parts, "validation": parts[MATCHED]}
     parts = {split: parts[split] for split in SPLIT_NAMES if split in parts}

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from study.errors import UsageError
 from study.settings import TaskSettings
+from study.tasks.loading.splits import check_train
 from study.tasks.loading.text import SPLIT_NAMES, column, load_rows, split_notes, text_splits
 
 WITH_INPUT = (
@@ -59,8 +60,7 @@ def load_alpaca(settings: TaskSettings) -> Instructions:
         raise UsageError(f"task.text_column={settings.text_column}: instruction and perhaps input, not more")
     asked, answered = settings.text_column or ["instruction", "input"], settings.label_column or "output"
     read, notes = load_rows(source, settings.subset, {name.lower() for name in (*asked, answered)})
-    if "train" not in read:
-        raise UsageError(f"task.data={source}: no train split; has {', '.join(read)}")
+    check_train(source, read)
     parts: dict[str, Dataset] = {}
     without_output: list[str] = []
     columns: list[str] = []

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.errors import UsageError, nearest
+from study.errors import UsageError, listed, nearest
 from study.tasks.loading.pictures import SUFFIXES, UNREADABLE, check_picture
-from study.tasks.loading.text import listed
 
 if TYPE_CHECKING:
     from datasets import Dataset

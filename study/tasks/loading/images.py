@@ -11,8 +11,8 @@ from transformers import AutoImageProcessor
 from study.errors import UsageError, first_line, nearest
 from study.tasks.loading.image_folder import list_folder
 from study.tasks.loading.pictures import open_picture
-from study.tasks.loading.sources import hub_error, local_path
-from study.tasks.loading.splits import HELD_OUT, three_splits
+from study.tasks.loading.sources import local_path, splits_of_hub
+from study.tasks.loading.splits import HELD_OUT, check_train, three_splits
 from study.tasks.loading.text import split_notes
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def _parts(source: str, label_column: str | None) -> tuple[dict[str, Dataset], s
             raise UsageError(f"task.label_column={label_column} reaches nothing: folders are the classes")
         parts, notes = list_folder(source)
         return parts, "image", "label", notes
-    parts = _from_hub(source)
+    parts = splits_of_hub(source)
+    check_train(source, parts)
     features = parts["train"].features
     images = [k for k, v in features.items() if isinstance(v, Image)]
     labels = [k for k, v in features.items() if isinstance(v, ClassLabel)]
@@ -113,15 +114,3 @@ def _parts(source: str, label_column: str | None) -> tuple[dict[str, Dataset], s
     notes = [f"label {label} of {', '.join(labels)}; task.label_column={others[0]}"] if others else []
     undecoded = {split: rows.cast_column(images[0], Image(decode=False)) for split, rows in parts.items()}
     return undecoded, images[0], label, notes
-
-
-def _from_hub(source: str) -> dict[str, Dataset]:
-    import datasets
-
-    try:
-        parts = dict(datasets.load_dataset(source))
-    except Exception as error:
-        raise hub_error("task.data", source, error) from None
-    if "train" not in parts:
-        raise UsageError(f"task.data={source}: no train split; has {', '.join(parts)}")
-    return parts

@@ -1,21 +1,22 @@
-"""Whether a name stands for something on this machine or on the hub, and what to say where it is neither."""
+"""Whether a name stands for something here or on the hub, what the hub has of it, or what to say."""
 
 from __future__ import annotations
 
 import difflib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from study.errors import UsageError, causes, first_line
+from study.errors import MOST_NAMES, UsageError, causes, first_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 FILE_SUFFIXES = {
     ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".txt", ".xlsx", ".xls", ".zip",
     ".arrow", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".feather", ".pkl", ".npz",
 }  # fmt: skip
 """What only files end with: no data set of the hub is looked for under such a name."""
-
-MOST_NAMES = 10
-"""Names that one line lists at most."""
 
 
 def is_local(value: str) -> bool:
@@ -70,6 +71,20 @@ def hub_error(key: str, value: str, error: Exception) -> UsageError:
     else:
         why = f"the hub says: {first_line(error)}"
     return UsageError(f"{key}={value}: no such file or folder here; {why}")
+
+
+def splits_of_hub(source: str, *subset: str | None) -> dict[str, Dataset]:
+    """A data set of the hub, by its splits' names.
+
+    Raises:
+        UsageError: if it cannot be loaded.
+    """
+    import datasets
+
+    try:
+        return dict(datasets.load_dataset(source, *subset))
+    except Exception as error:
+        raise hub_error("task.data", source, error) from None
 
 
 def _is_offline() -> bool:

@@ -14,6 +14,12 @@ HELD_OUT = 0.1
 """Share of the training rows that is held out for a split that the data set does not have."""
 
 
+def check_train(source: str, parts: Mapping[str, object]) -> None:
+    """Raises UsageError if none of the data set's splits is `train`."""
+    if "train" not in parts:
+        raise UsageError(f"task.data={source}: no train split; has {', '.join(parts)}")
+
+
 def three_splits(
     parts: Mapping[str, Dataset],
     given_as: Mapping[str, str | None],

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from study.errors import UsageError
+from study.errors import UsageError, listed
 from study.tasks.loading.files import FORMATS, format_of, load_file
-from study.tasks.loading.sources import MOST_NAMES, hub_error, local_path
+from study.tasks.loading.sources import local_path, splits_of_hub
 from study.tasks.loading.splits import HELD_OUT, three_splits
 
 if TYPE_CHECKING:
@@ -47,20 +47,11 @@ def load_rows(source: str, subset: str | None = None, wanted: Collection[str] = 
     """
     path = local_path("task.data", source)
     if path is None:
-        return Loaded(_from_hub(source, subset), [])
+        return Loaded(splits_of_hub(source, subset), [])
     if path.is_dir():
         return _load_folder(path, source, wanted)
     rows, notes = load_file(path, wanted)
     return Loaded({"train": rows}, notes)
-
-
-def _from_hub(source: str, subset: str | None) -> dict[str, Dataset]:
-    import datasets
-
-    try:
-        return dict(datasets.load_dataset(source, subset))
-    except Exception as error:
-        raise hub_error("task.data", source, error) from None
 
 
 def _load_folder(folder: Path, source: str, wanted: Collection[str]) -> Loaded:
@@ -162,9 +153,3 @@ def _near(names: Sequence[str], have: Sequence[str]) -> str:
 
     near = difflib.get_close_matches(names[0], have, n=3, cutoff=0.5)
     return f"; nearest: {', '.join(near)}" if near else ""
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names in one line, the first ten."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
