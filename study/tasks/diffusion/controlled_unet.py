@@ -83,8 +83,16 @@ class ControlledUNet(nn.Module):
         return self.unet(both, times, encoder_hidden_states=states).sample.float()
 
     def encode_text(self, token_ids: Tensor) -> Tensor:
-        """(rows, tokens) -> (rows, tokens, width)."""
-        return self.text_encoder(token_ids).last_hidden_state
+        """(rows, tokens) -> (rows, tokens, width). A caption is encoded once, however many rows have it."""
+        if self._tells_rows_apart() or token_ids.is_meta or _is_mapped(token_ids):
+            return self.text_encoder(token_ids).last_hidden_state
+        captions, place = token_ids.unique(dim=0, return_inverse=True)
+        return self.text_encoder(captions).last_hidden_state[place]
+
+    def _tells_rows_apart(self) -> bool:
+        """Whether rows with the same caption may be encoded differently: by adapters, or by dropout."""
+        adapted = any(parameter.requires_grad for parameter in self.text_encoder.parameters())
+        return adapted or (self.training and bool(self.text_encoder.config.attention_dropout))
 
     def activation_checkpointing_enable(self, options: dict[str, Any]) -> None:
         """As transformers' models have it."""
@@ -105,3 +113,8 @@ class AddedSignal(nn.Module):
     def forward(self, both: Tensor) -> Tensor:
         own = self.convolution.in_channels
         return self.convolution(both[:, :own]) + both[:, own:]
+
+
+def _is_mapped(tensor: Tensor) -> bool:
+    """Whether `torch.func.vmap` maps it: then no result's shape may depend on what is in it."""
+    return torch._C._functorch.is_batchedtensor(tensor)
