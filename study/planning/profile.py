@@ -26,7 +26,7 @@ class Footprint:
     Attributes:
         parameters: trained numbers of one run as the paper counts them.
         num_params: numbers that one run's adapter (and head) stores.
-        weights_mb: of the base model.
+        weights_mb: of the base model, of the models beside it, and of one adapter, which stands in it.
         fixed_mb: what a step or an evaluation makes on the way, whatever the size of the pack.
         run_mb: the same for each run of the pack. None, as the two above, where it was never counted:
             plans of the first version do not say.

@@ -46,6 +46,8 @@ class Task(ABC):
         generates: whether predictions are made of what `sample` gives, not of `forward`'s outputs.
         kept_pictures: how many test examples each run leaves pictures of; see `pictures`.
         head_modules: modules to train beside the adapter when `task.head_lr` is set.
+        finetuned_parts: modules of the model that full finetuning trains, with all in them; if none is named,
+            the whole model.
         padding: what pads rows that are shorter than others, by the tensor's name; 0 where it is not named.
     """
 
@@ -56,6 +58,7 @@ class Task(ABC):
     generates: bool = False
     kept_pictures: int = 0
     head_modules: Sequence[str] = ()
+    finetuned_parts: Sequence[str] = ()
     padding: Mapping[str, int] = {}
 
     def __init__(self, settings: TaskSettings) -> None:
