@@ -42,6 +42,8 @@ class Task(ABC):
         metric: name of the primary metric in `metrics`.
         higher_is_better: its direction.
         lower_is_better: the further metrics in `metrics` of which less is better; of the others more is.
+        trade_off: two further metrics of which the primary one is the harmonic mean; figures draw the one
+            against the other.
         chance: what a guess reaches.
         generates: whether predictions are made of what `sample` gives, not of `forward`'s outputs.
         kept_pictures: how many test examples each run leaves pictures of; see `pictures`.
@@ -54,6 +56,7 @@ class Task(ABC):
     metric: str
     higher_is_better: bool = True
     lower_is_better: Sequence[str] = ()
+    trade_off: Sequence[str] = ()
     chance: float
     generates: bool = False
     kept_pictures: int = 0

@@ -88,12 +88,11 @@ def footprint(task: Task, model: nn.Module, config: PeftConfig, mapping: RunMapp
         mapping: how runs train together; None if they train one by one.
     """
     models = [model, *task.models_beside(next(model.parameters()).device)]
+    weights = {tensor for each in models for tensor in (*each.parameters(), *each.buffers())}
+    weights_mb = sum(weight.numel() * weight.element_size() for weight in weights) / 2**20
     peaks = []
     for size in SIZES if mapping is not None else (1,):
         packed, parameters = pack(model, config, list(range(size)), mapping or RunMapping.LAYERS)
-        # With the adapter that stands in the model, of which full finetuning's is as large as the model.
-        weights = {tensor for each in models for tensor in (*each.parameters(), *each.buffers())}
-        weights_mb = sum(weight.numel() * weight.element_size() for weight in weights) / 2**20
         try:
             peaks.append(peak_mb(task, packed, parameters))
         finally:
