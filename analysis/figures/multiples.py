@@ -98,7 +98,7 @@ def draw_grid(
 
     Args:
         example: which of those that runs kept.
-        text: whether it says scores, and what they are of.
+        text: whether it says scores, and of what.
     """
     rows = max(cell.row for cell in cells) + 1
     labels = {cell.row: str(cell.run["label"]) for cell in cells}
@@ -122,8 +122,8 @@ def draw_grid(
                 _draw_nothing(axes)
                 continue
             draw_cell(axes, cell, pictures_of(study, cell.run)[generated][example], styles[label])
-            if not text:
-                axes.set_xlabel("")
+            if not text:  # but where it is not the rate that the column says
+                axes.set_xlabel(cell.text.rpartition(": ")[0], fontsize=8, labelpad=2)
     below = f"; below each picture: test {metric_words(study.runs)}" if text else ""
     figure.supxlabel(f"times the tuned learning rate{below}")
 

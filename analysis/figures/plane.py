@@ -68,9 +68,8 @@ def draw_plane(study: Study, folder: Path) -> Path | None:
     _draw_levels(axes)
     legend_beside(axes)
     plotted = pd.concat(data)
-    figure.suptitle(
-        f"The two parts of {metric_words(runs)}, {mean_title(plotted['seeds'].dropna().astype(int))}"
-    )
+    seeds = plotted["seeds"].dropna().astype(int)
+    figure.suptitle(f"The two parts of {metric_words(runs)}, {mean_title(seeds)}")
     return save(figure, plotted, folder, "plane")
 
 

@@ -50,11 +50,10 @@ def draw_first_screen(study: Study, path: Path, example: int = 0) -> Path:
         raise UsageError(f"{study.name}: its runs kept no pictures of trained models")
     kept = len(next(iter(pictures_of(study, cells[0].run).values())))
     if example >= kept:
-        raise UsageError(
-            f"example={example}: each run of {study.name} kept {kept} pictures; give 0 to {kept - 1}"
-        )
+        raise UsageError(f"example={example}: each run of {study.name} kept {kept}; give 0 to {kept - 1}")
     figure = Figure(figsize=(11.0, 4.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1.15, 1.0])
+    halves = figure.add_gridspec(1, 2, width_ratios=[1.15, 1.0])
+    left, right = (figure.add_subfigure(halves[0, half]) for half in range(2))
     _draw_scores(left, study)
     draw_grid(right, study, cells, example, text=False)
     if content := content_of(study.runs):
