@@ -42,20 +42,26 @@ class Task(ABC):
         metric: name of the primary metric in `metrics`.
         higher_is_better: its direction.
         lower_is_better: the further metrics in `metrics` of which less is better; of the others more is.
+        trade_off: two further metrics of which the primary one is the harmonic mean; figures draw the one
+            against the other.
         chance: what a guess reaches.
         generates: whether predictions are made of what `sample` gives, not of `forward`'s outputs.
         kept_pictures: how many test examples each run leaves pictures of; see `pictures`.
         head_modules: modules to train beside the adapter when `task.head_lr` is set.
+        finetuned_parts: modules of the model that full finetuning trains, with all in them; if none is named,
+            the whole model.
         padding: what pads rows that are shorter than others, by the tensor's name; 0 where it is not named.
     """
 
     metric: str
     higher_is_better: bool = True
     lower_is_better: Sequence[str] = ()
+    trade_off: Sequence[str] = ()
     chance: float
     generates: bool = False
     kept_pictures: int = 0
     head_modules: Sequence[str] = ()
+    finetuned_parts: Sequence[str] = ()
     padding: Mapping[str, int] = {}
 
     def __init__(self, settings: TaskSettings) -> None:

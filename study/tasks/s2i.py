@@ -57,6 +57,7 @@ class S2i(Task):
     lower_is_better = ("frechet_distance",)
     generates = True
     kept_pictures = 8
+    finetuned_parts = ("unet",)
 
     def __init__(self, settings: TaskSettings) -> None:
         super().__init__(settings)

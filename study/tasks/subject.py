@@ -59,6 +59,8 @@ class Subject(Task):
     """
 
     metric = scores.FIDELITY
+    trade_off = scores.PARTS
+    finetuned_parts = ("unet",)
     lower_is_better = ("drift", "true_distance", "untouched_true_distance", "repeated_true_distance")
     chance = 0.0
     generates = True

@@ -123,4 +123,5 @@ def outcome_of(
         pack_size=effort.pack_size,
         further=further,
         lower_is_better=tuple(name for name in further if name in task.lower_is_better),
+        trade_off=tuple(task.trade_off),
     )
