@@ -1,4 +1,4 @@
-"""`python -m study.rerun NAME RUN_ID`: trains one run of a study again and says whether the result is the same."""
+"""`python -m study.rerun NAME RUN_ID`: trains one run of a study again; is the result the same?"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from study import config, methods, tasks
 from study.cli.arguments import CFG, SWITCH, Arguments, Command, Key
+from study.cli.result_table import result_table
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.planning.runs import plan_runs
@@ -88,7 +89,9 @@ def sweep(arguments: Arguments) -> int:
 def _draw(folder: Path) -> Path:
     from analysis.report import draw
 
-    return draw(folder)
+    report = draw(folder)
+    print(result_table(folder / "robustness.csv"))
+    return report
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 every other `key=value` on to the sweep's configuration. `--key value` and `--key=value` are the same as
 `key=value`, and `--key` alone is `key=true` for a key that is true or false.
 
-Every command can be called in two ways, `python -m study.evaluate` and `ether-study evaluate`; help and messages
-name it as it was called.
+Every command can be called in two ways, `python -m study.evaluate` and `ether-study evaluate`; help and
+messages name it as it was called.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROGRAM = "ether-study"
 
 
 def program(module: str) -> str:
-    """How a command is called, in the way that this process was: `python -m study.sweep`, `ether-study sweep`."""
+    """A command in the way that this process was called: `python -m study.sweep`, `ether-study sweep`."""
     called = Path(sys.argv[0])
     word = module.rpartition(".")[2]
     if called.stem == PROGRAM:

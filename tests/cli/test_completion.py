@@ -20,7 +20,7 @@ from study.storage import records
     (["sw"], ["sweep"]),
     (["sweep", "lr_g"], ["lr_grid"]),
     (["sweep", "lr_grid", "task.ste"], ["task.steps="]),
-    (["sweep", "lr_grid", "method=ether,lo"], ["method=ether,loha", "method=ether,lokr", "method=ether,lora"]),
+    (["sweep", "lr_grid", "method=ether,lok"], ["method=ether,lokr"]),
     (["sweep", "lr_grid", "dry_run="], ["dry_run=false", "dry_run=true"]),
     (["sweep", "lr_grid", "task.precision=b"], ["task.precision=bfloat16"]),
     (["sweep", "lr_grid", "task=v"], ["task=vtab"]),
