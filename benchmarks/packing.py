@@ -28,10 +28,11 @@ from torch import nn
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
 from benchmarks.command import command_parser
 from study import config, methods, tasks
+from study.planning.packs import pack_sizes
 from study.settings import SweepSettings
 from study.tasks import Task
 from study.training.passes import evaluate
-from study.training.probe import pack_sizes, profile
+from study.training.probe import profile
 from study.training.train import Hyperparameters, Training, train
 
 BATCH_SIZES = (4, 8, 16, 32)

@@ -94,14 +94,14 @@ def run_study(
 
 def _collect(folder: Path, runs: list[Run], began: float) -> tuple[pd.DataFrame, Counter[str]]:
     """The table of runs, rebuilt with the others, and how this command's runs ended, which is printed."""
-    made = tables.collect(folder, [run.run_id for run in runs])
-    own_runs = made["runs"].run_id.isin(r.run_id for r in runs)
-    statuses = Counter(made["runs"].status[own_runs])
+    table = tables.collect(folder, [run.run_id for run in runs])
+    own_runs = table.run_id.isin(r.run_id for r in runs)
+    statuses = Counter(table.status[own_runs])
     print(_summary(statuses, len(runs), time.monotonic() - began))
-    reasons = made["runs"].reason[own_runs & (made["runs"].status == "failed")]
+    reasons = table.reason[own_runs & (table.status == "failed")]
     for reason, count in Counter(reasons).items():
         print(f"  failed, {count} {'run' if count == 1 else 'runs'}: {reason}")
-    return made["runs"], statuses
+    return table, statuses
 
 
 def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
