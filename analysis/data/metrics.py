@@ -7,10 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.data.names import metric_name
 from study.storage.rows import LOWER_IS_BETTER, METRIC
 
 REAL = f"{METRIC}real_"
 """How the columns begin that hold a metric of real data, in the place of what a run generates."""
+
+
+NOT_NEGATIVE = (0.0, np.inf)
+RANGES = {
+    "accuracy": (0.0, 1.0), "caption_accuracy": (0.0, 1.0), "exact_match": (0.0, 1.0), "f1": (0.0, 1.0),
+    "frechet_distance": NOT_NEGATIVE, "matthews": (-1.0, 1.0), "mean_iou": (0.0, 1.0),
+    "pearson": (-1.0, 1.0), "perplexity": (1.0, np.inf), "pixel_accuracy": (0.0, 1.0),
+    "spearman": (-1.0, 1.0),
+}  # fmt: skip
+"""What a metric can be; of others nothing is known. An interval may reach beyond, its band in a figure not.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,14 +41,20 @@ class FurtherMetric:
 
     @property
     def title(self) -> str:
-        """The name, and the direction where it is the less usual one."""
-        return self.name if self.higher_is_better else f"{self.name} (lower is better)"
+        """In words, and the direction where it is the less usual one."""
+        words = metric_name(self.name)
+        return words if self.higher_is_better else f"{words} (lower is better)"
 
 
 def metric_title(runs: pd.DataFrame) -> str:
-    """The primary metric's name, and its direction where that is the less usual one."""
-    name = str(runs["metric"].iloc[0])
+    """The primary metric in words, and its direction where that is the less usual one."""
+    name = metric_name(str(runs["metric"].iloc[0]))
     return name if bool(runs["higher_is_better"].iloc[0]) else f"{name} (lower is better)"
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """The least and the most that a metric can be, infinite where it is not known."""
+    return RANGES.get(metric, (-np.inf, np.inf))
 
 
 def further_metrics(runs: pd.DataFrame) -> list[FurtherMetric]:

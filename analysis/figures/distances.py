@@ -13,14 +13,15 @@ from analysis.statistics.intervals import mean_title
 
 CAPTION = (
     "How far training moved the transformation from the identity and the weight from where it "
-    "was (compare the paper's Figure 4). A cross at the upper edge: a run there is not finite, so there is "
-    "no mean. Bounded methods flatten; the others grow with the learning rate."
+    "was (compare the paper's Figure 4), in Frobenius norms, means over layers. "
+    "A cross at the upper edge: a run there is not finite, so there is no mean. Bounded methods flatten; the "
+    "others grow with the learning rate."
 )
 PAPER_CAPTION = "Figure 4: distances at convergence against learning rate."
 
 DISTANCES = {
-    "transform_distance": r"$\|T - I\|_F$ (mean over layers)",
-    "weight_distance": r"$\|W' - W\|_F$ (mean over layers)",
+    "transform_distance": "transformation's distance\nfrom the identity",
+    "weight_distance": "weight's distance from\nthe pretrained one",
 }
 
 
@@ -43,5 +44,5 @@ def draw_distances(study: Study, folder: Path) -> Path:
     legend_beside(axes[1])
     plotted = pd.concat(data)
     seeds = plotted.loc[plotted["seeds"] > 0, "seeds"]
-    figure.suptitle(f"Distance at the end of training, {mean_title(seeds)}", fontsize=11)
+    figure.suptitle(f"Distance at the end of training, {mean_title(seeds)}")
     return save(figure, plotted, folder, "distances")

@@ -43,7 +43,7 @@ def draw_further_metrics(study: Study, folder: Path) -> Path | None:
     legend_beside(axes[0, -1])
     plotted = pd.concat(data)
     seeds = plotted.loc[plotted["seeds"] > 0, "seeds"]
-    figure.suptitle(f"Further metrics on test, {mean_title(seeds)}", fontsize=11)
+    figure.suptitle(f"Further metrics on test, {mean_title(seeds)}")
     return save(figure, plotted, folder, "further_metrics")
 
 

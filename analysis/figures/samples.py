@@ -14,7 +14,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from analysis.data.pictures import content_of, pictures_of, with_pictures
 from analysis.data.table import Study
-from analysis.figures.elements import methods_of, metric_of
+from analysis.figures.elements import methods_of, metric_words
+from analysis.figures.look import current
 from analysis.figures.style import MethodStyle, figure_style, method_styles, save
 from study.storage.tuned import tuned_lr
 
@@ -35,7 +36,7 @@ EXAMPLE = 0
 DISTANCES = 8
 """Columns of growing distance."""
 
-GROWING = r"growing distance $\|W' - W\|_F$, mean over layers"
+GROWING = "growing distance of the weights from the pretrained ones (Frobenius norm, mean over layers)"
 
 INCH = 0.95
 """Width of a picture."""
@@ -80,8 +81,7 @@ def draw_samples(study: Study, folder: Path) -> Path | None:
     kept = pictures_of(study, cells[0].run)
     *given, generated = kept
     height = max(len(rows), len(given))
-    size = (INCH * (len(heads) + 2.3) + 1.0, INCH * 1.22 * height + 1.1)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=_size(len(heads), height), layout="constrained")
     halves = figure.add_gridspec(1, 2, width_ratios=[1.3, len(heads) + 1.0])
     left, right = (figure.add_subfigure(halves[0, half]) for half in range(2))
     _draw_given(left, kept, given, height)
@@ -92,19 +92,29 @@ def draw_samples(study: Study, folder: Path) -> Path | None:
         picture = pictures_of(study, cell.run)[generated][EXAMPLE]
         _draw_cell(grid[cell.row, cell.column], cell, picture, styles[rows[cell.row]])
     for label, axes in zip(rows, grid[:, 0], strict=True):
-        axes.set_ylabel(styles[label].title, rotation=0, ha="right", va="center", fontsize=9)
-    for head, axes in zip(heads, grid[0], strict=True):
-        axes.set_title(head, fontsize=9)
-    what_below = f"{'distance, ' if untrained else ''}test {metric_of(runs)}"
+        axes.set_ylabel(styles[label].title, rotation=0, ha="right", va="center")
+    every = 3 if current().width == "column" else 1  # there is no room for more
+    for index in range(0, len(heads), every):
+        grid[0, index].set_title(heads[index])
+    what_below = f"{'distance, ' if untrained else ''}test {metric_words(runs)}"
     across = GROWING if untrained else "learning rate"
-    right.supxlabel(f"{across}; below each picture: {what_below}", fontsize=9)
+    right.supxlabel(f"{across}; below each picture: {what_below}")
     what = "Random, untrained transformations" if untrained else "Generated after training"
-    figure.suptitle("\n".join(filter(None, (what, content_of(runs)))), fontsize=10)
+    figure.suptitle("\n".join(filter(None, (what, content_of(runs)))))
     columns = ["label", "method", "lr", "seed", "run_id", "status", "weight_distance", "test"]
     data = pd.DataFrame([cell.run[columns] for cell in cells]).assign(
         row=[cell.row for cell in cells], column=[cell.column for cell in cells], example=EXAMPLE
     )
     return save(figure, data, folder, "samples")
+
+
+def _size(columns: int, rows: int) -> tuple[float, float]:
+    """Width and height in inches of a grid of pictures, and of those on its left."""
+    inches, beside = current().inches, 2.3
+    if inches is None:
+        return INCH * (columns + beside) + 1.0, INCH * 1.22 * rows + 1.1
+    cell = (inches - 0.7) / (columns + beside)
+    return inches, (cell + 0.2) * rows + 0.6
 
 
 def _by_rate(study: Study, runs: pd.DataFrame, rows: list[str]) -> list[Cell]:
@@ -142,7 +152,7 @@ def _draw_given(figure: SubFigure, kept: Pictures, given: list[str], height: int
         _empty(panel)
     for panel, kind in zip(axes.flat, given, strict=False):
         _show(panel, kept[kind][EXAMPLE])
-        panel.set_title(kind, fontsize=9)
+        panel.set_title(kind)
 
 
 def _draw_cell(axes: Axes, cell: Cell, picture: np.ndarray, style: MethodStyle) -> None:

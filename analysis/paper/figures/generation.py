@@ -45,11 +45,11 @@ def draw_generation(study: Study, folder: Path) -> Path:
         panel.set_title("here")
     data.append(_draw_papers(axes[-1]))
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", ncols=5)
     plotted = pd.concat(data)
     seeds = plotted.loc[plotted["seeds"] > 0, "seeds"].astype(int)
     title = f"Controllable generation, {mean_title(seeds)}"
-    figure.suptitle("\n".join(filter(None, (title, content_of(runs)))), fontsize=11)
+    figure.suptitle("\n".join(filter(None, (title, content_of(runs)))))
     return save(figure, plotted, folder, "generation")
 
 
@@ -63,9 +63,7 @@ def _draw_papers(axes: Axes) -> pd.DataFrame:
             label=NAMES[name],
         )  # fmt: skip
     axes.set(xscale="log", xlabel="learning rate", ylabel="mIoU [%]", ylim=(0, None))
-    axes.set_title(
-        "the paper: ADE20K, Stable Diffusion 1.5\n(read off its Figure 5, no error bars)", fontsize=9
-    )
+    axes.set_title("the paper: ADE20K, Stable Diffusion 1.5\n(read off its Figure 5, no error bars)")
     return curves.rename(columns={"method": "label", "miou": "mean"}).assign(figure="paper")
 
 
