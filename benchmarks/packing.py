@@ -57,7 +57,7 @@ class Bench:
 
     def grid(self, count: int) -> list[Hyperparameters]:
         """The first `count` runs of the sweep's grid, in the plan's order."""
-        seeds = range(self.settings.seeds)
+        seeds = self.settings.chosen_seeds
         return [Hyperparameters(lr, seed) for seed in seeds for lr in self.settings.lr][:count]
 
     def train(self, name: str, runs: list[Hyperparameters], size: int) -> float:
