@@ -55,19 +55,19 @@ class PackedModule(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         streams = active_streams()
         with streams.adapted_layer() if streams else nullcontext():
-            if self.linear and len(args) == 1 and not kwargs and self._is_linear_in(args[0]):
-                return self.linear(self._by_run(args[0])).flatten(0, 1)
+            linear = self._linear_for(args[0]) if len(args) == 1 and not kwargs else None
+            if linear:
+                return linear(self._by_run(args[0])).flatten(0, 1)
             if self.runs == 1:
                 return self._of_one_run(self.adapted, "", args, kwargs)
             if len(args) != 1 or kwargs:
                 raise TypeError("a packed module takes one tensor")
             return map_runs(self.adapted, self.tensors, self._by_run(args[0]), self.loop).flatten(0, 1)
 
-    def _is_linear_in(self, x: Tensor) -> bool:
-        """Whether the closed form can stand for the module: in its precision, and where no hook looks on."""
-        return (
-            self.linear is not None and x.dtype == self.linear.weight.dtype and not _is_watched(self.adapted)
-        )
+    def _linear_for(self, x: Tensor) -> RunLinear | None:
+        """The closed form, where it can stand for the module: in its precision, and where no hook looks on."""
+        fits = self.linear and x.dtype == self.linear.weight.dtype and not _is_watched(self.adapted)
+        return self.linear if fits else None
 
     def _by_run(self, x: Tensor) -> Tensor:
         """(runs * batch, ...) -> (runs, batch, ...)."""
