@@ -15,8 +15,8 @@ from study.training.passes import Scores
 
 DIVERGED_LOSS = 1.05
 """A run whose validation loss ends above this many times the one at step 0, and whose score is no better than
-then, has diverged. A better score with a higher loss is no divergence: a model that has learnt one subject is a
-worse model of all pictures."""
+then, has diverged. A higher loss with a better score is no divergence: a model that has learnt one subject is
+a worse model of all pictures."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_a_loss_that_rose_is_no_divergence_where_the_score_rose_too(
         for step, (loss, score) in enumerate(zip(losses, scores, strict=True))
     ]
     task = SimpleNamespace(
-        metric="score", higher_is_better=higher_is_better, lower_is_better=(), chance=0.1,
+        metric="score", higher_is_better=higher_is_better, lower_is_better=(), trade_off=(), chance=0.1,
         against_untouched=lambda further, untouched: {},
     )  # fmt: skip
     base = {split: Scores(0.5, 1.0) for split in ("valid", "test")}

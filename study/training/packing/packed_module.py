@@ -65,7 +65,7 @@ class PackedModule(nn.Module):
             return map_runs(self.adapted, self.tensors, self._by_run(args[0]), self.loop).flatten(0, 1)
 
     def _linear_for(self, x: Tensor) -> RunLinear | None:
-        """The closed form, where it can stand for the module: in its precision, with no hook that looks on."""
+        """The closed form, where it can stand for the module: in its precision, unless a hook looks on."""
         fits = self.linear and x.dtype == self.linear.weight.dtype and not _is_watched(self.adapted)
         return self.linear if fits else None
 
