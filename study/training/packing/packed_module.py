@@ -84,8 +84,11 @@ class PackedModule(nn.Module):
 
 
 def _is_watched(adapted: nn.Module) -> bool:
-    """Whether a hook waits for the module, or one in it, to be called."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in adapted.modules())
+    """Whether the module, or one in it, must be called: a hook waits for it, or its `forward` is replaced."""
+    return any(
+        module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+        for module in adapted.modules()
+    )
 
 
 Seat = tuple[nn.Module, str]
