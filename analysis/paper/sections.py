@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.data import studies
-from analysis.data.labels import is_missing
 from analysis.data.studies import ENCODER_ALONE, HEAD_ALONE, MINIATURES, S2I, key_of
 from analysis.paper.image_tables import FRECHET, SCORES, blocks_table, control_table
 from analysis.paper.printed_form import as_printed, ours, sources
 from analysis.paper.records import BLOCKS, Records
 from analysis.paper.tables import asked_elsewhere, glue_table, instruct_table
+from analysis.reporting.text_table import TextTable, table_text
 
 PAPER_COMMANDS = {
     "glue": [
@@ -24,12 +24,6 @@ PAPER_COMMANDS = {
     "instruct": ["python -m study.sweep instruct_paper", "python -m study.evaluate instruct_paper"],
 }
 """What makes the records at the paper's scale. For LoRA and OFT on GLUE the paper states no rates."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    columns: list[str]
-    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -128,15 +122,3 @@ NOTES = [
 def _titled(form: pd.DataFrame, scale: str) -> pd.DataFrame:
     """With the paper's names of the scores; only at its own scale is the Frechet distance the FID."""
     return form.rename(columns=SCORES | ({FRECHET: "FID"} if scale == "paper" else {}))
-
-
-def table_text(table: pd.DataFrame) -> TextTable:
-    """Numbers with four digits; empty where a value is missing."""
-
-    def text(value: object) -> str:
-        if is_missing(value):
-            return ""
-        return f"{value:,.4g}" if isinstance(value, float) else str(value)
-
-    rows = [[text(value) for value in row] for row in table.itertuples(index=False)]
-    return TextTable([str(name) for name in table.columns], rows)
