@@ -5,6 +5,8 @@ needs nothing else. A study of several subsets or data sets, whose scores do not
 each, with figures in folders of their own.
 
 With width=column or width=page the figures alone are drawn, for print, into figures/column or figures/page.
+With export=latex (markdown, csv) it writes, instead, results/NAME/export/: the table of results with
+intervals and significance; but for csv, the protocol in words and methods.bib.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.command import EXIT, LOOK, RESULTS, draw_report
+from analysis.command import EXIT, LOOK, RESULTS, draw_report, look_of
 from analysis.data.pictures import content_of
 from analysis.data.studies import distinct_titles, split
 from analysis.data.table import AnalysisError, Study
+from analysis.exporting.write import FORMATS, export
 from analysis.figures.look import ON_SCREEN, Look, looking, ordered
 from analysis.reporting.many import RanksSection, over_all, pairs_section
 from analysis.reporting.page import Picture, records, render_page
@@ -28,7 +31,9 @@ from analysis.reporting.pictures import draw_every, folder_of
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
-from study.cli.arguments import Command
+from study.cli.arguments import Arguments, Command, Key
+from study.cli.studies import study_folder
+from study.errors import nearest
 
 
 def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
@@ -114,13 +119,30 @@ def page(
     )
 
 
-COMMAND = Command(
-    "analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS, **LOOK}, exit=EXIT
-)
+EXPORT = Key(
+    "the table, the protocol and references for a paper instead: latex, markdown or csv", "latex",
+    refuse=lambda value: "" if value in FORMATS else nearest(value, FORMATS),
+)  # fmt: skip
+KEYS = {"results": RESULTS, **LOOK, "export": EXPORT}
+COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys=KEYS, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
-    return COMMAND.run(arguments, lambda parsed: draw_report(draw, parsed))
+    return COMMAND.run(arguments, run)
+
+
+def run(arguments: Arguments) -> int:
+    """Draws, or exports."""
+    form = arguments.keys["export"]
+    if not form:
+        return draw_report(draw, arguments)
+    folder = study_folder(arguments.names[0], arguments.keys["results"], "runs.parquet")
+    studies = split(folder)
+    look = look_of(arguments.keys)
+    shown = [ordered(study, look.of(study)) for study in studies]
+    named = dict(zip(distinct_titles(studies), shown, strict=True))
+    print(f"export: {export(named, folder, form)}")
+    return 0
 
 
 if __name__ == "__main__":
