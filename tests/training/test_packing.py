@@ -9,6 +9,7 @@ import re
 import pytest
 import torch
 from peft import get_peft_model
+from support.base_scores import untouched
 
 from study import methods, tasks
 from study.config.compose import SweepSettings, load
@@ -18,7 +19,7 @@ from study.tasks import Task
 from study.training.outcome import Measurements
 from study.training.packing import pack
 from study.training.passes import evaluate_runs
-from study.training.probe import pack_sizes, profile, why_unpackable
+from study.training.probe import profile, why_unpackable
 from study.training.schedule import learning_rate_share
 from study.training.train import Hyperparameters, Training, train
 
@@ -36,7 +37,7 @@ PACKED = [
     "miss",
 ]
 IN_LOOPS = ["peft:oft", "loha", "lokr", "fourierft"]
-BASE = {"valid": 0.1, "test": 0.1}
+BASE = untouched(0.1)
 RUNS = [
     Hyperparameters(1e-3, 0),
     Hyperparameters(1e-2, 1, TaskSettings(weight_decay=0.1)),
@@ -158,7 +159,9 @@ def test_a_run_without_a_finite_score_gets_chance_and_stays(task: Task) -> None:
         training.train_step()
     training.parameters.adapters[1].data.fill_(math.nan)
     measured.add(training.measure())
-    outcomes = [trained.outcome for trained in training.finish(measured, BASE)]
+    outcomes = [
+        trained.outcome for trained in training.finish(measured, {run.seed: BASE(run.seed) for run in RUNS})
+    ]
     training.close()
     assert outcomes[1].status == "diverged" and outcomes[1].valid == outcomes[1].test == task.chance == 0.1
     assert "validation loss nan" in outcomes[1].reason and math.isnan(outcomes[1].loss_last)
@@ -173,7 +176,10 @@ def test_a_loss_five_percent_above_the_first_is_divergence_and_less_is_not(task:
     measured.add(training.measure())
     for history, factor in zip(measured.histories, (1.06, 1.04, 0.5), strict=True):
         history[-1] = dataclasses.replace(history[-1], valid_loss=factor * history[0].valid_loss)
-    statuses = [trained.outcome.status for trained in training.finish(measured, BASE)]
+    statuses = [
+        trained.outcome.status
+        for trained in training.finish(measured, {run.seed: BASE(run.seed) for run in RUNS})
+    ]
     training.close()
     assert statuses == ["diverged", "ok", "ok"]
 
@@ -275,14 +281,6 @@ def test_history_and_timings(task: Task) -> None:
     assert first.outcome.weight_distance > 0
 
 
-def test_pack_sizes_cut_into_equal_packs() -> None:
-    assert pack_sizes(1) == [1]
-    assert pack_sizes(45)[0] == 1 and pack_sizes(45)[-1] == 45
-    for size in pack_sizes(45):
-        packs = -(-45 // size)
-        assert -(-45 // packs) == size
-
-
 def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettings) -> None:
     model = task.model()
     packed, parameters = pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
@@ -340,3 +338,35 @@ def test_a_random_move_replaces_training(task: Task) -> None:
     assert [len(of_run.history) for of_run in trained] == [1, 1, 1]
     again = train(other_task, other_task.model(), config_of("oft", other_task), runs[1:2], BASE)
     assert again[0].outcome.transform_distance == pytest.approx(moved[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("costs", "timed", "chosen"),
+    [
+        ({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.2, 12: 1.0}, [1, 12, 8], 12),  # gains up to the largest
+        ({1: 3.0, 2: 2.0, 4: 1.0, 8: 1.04, 12: 1.03}, [1, 12, 8, 4, 2], 4),  # flat: the smallest of the best
+        ({1: 3.0, 2: 1.0, 4: 1.5, 8: 2.0, 12: 3.0}, [1, 12, 8, 4, 2], 2),  # has its best between
+        ({1: 1.0, 2: 1.2, 4: 1.4, 8: 1.5, 12: 2.0}, [1, 12, 8, 4, 2], 1),  # packing only costs
+        ({1: 3.0, 2: 2.0, 4: 1.5, 8: None, 12: None}, [1, 12, 8, 4, 2], 4),  # does not fit in the memory
+    ],
+)
+def test_few_sizes_are_timed_and_the_best_is_among_them(
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    costs: dict[int, float | None],
+    timed: list[int],
+    chosen: int,
+) -> None:
+    asked = []
+
+    def step_seconds(_task: Task, _model: object, _config: object, size: int, _mapping: object) -> float:
+        asked.append(size)
+        seconds = costs[size]
+        if seconds is None:
+            raise MemoryError
+        return seconds
+
+    monkeypatch.setattr("study.training.probe._step_seconds", step_seconds)
+    monkeypatch.setattr("study.training.probe.pack_sizes", lambda _: list(costs))
+    measured = profile(task, task.model(), config_of("ether", task), runs=12, pack_size=None)
+    assert (asked, measured.pack_size) == (timed, chosen)
