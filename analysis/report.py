@@ -3,6 +3,8 @@
 Writes results/NAME/robustness.csv, figures/ (PNG, PDF and CSV each) and report.html, one file that
 needs nothing else. A study of several subsets or data sets, whose scores do not compare, has a section for
 each, with figures in folders of their own.
+
+With width=column or width=page the figures alone are drawn, for print, into figures/column or figures/page.
 """
 
 from __future__ import annotations
@@ -14,38 +16,48 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.command import EXIT, RESULTS, draw_report
+from analysis.command import EXIT, LOOK, RESULTS, draw_report
 from analysis.data.pictures import content_of
 from analysis.data.studies import distinct_titles, split
 from analysis.data.table import AnalysisError, Study
+from analysis.figures.look import ON_SCREEN, Look, looking, ordered
 from analysis.reporting.page import Picture, render_page
-from analysis.reporting.pictures import draw_every
+from analysis.reporting.pictures import draw_every, folder_of
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
 from study.cli.arguments import Command
 
 
-def draw(folder: Path) -> Path:
+def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
     """Redraws everything for the study in `folder`; returns the report's path.
+
+    With a width the figures alone are drawn, into a folder of their own, and its path is returned.
 
     Raises:
         AnalysisError: if the tables are missing, of a newer version, or cannot be compared.
+        UsageError: if the look names a method that the study does not have.
     """
     folder = Path(folder)
     studies = split(folder)
     if not any(study.runs["counted"].any() for study in studies):
         raise AnalysisError(f"{folder} holds no run that ended; see the reasons in runs.parquet")
     titles = distinct_titles(studies)
-    tables, sections = {}, []
+    figures, tables, sections = folder_of(folder / "figures", look), {}, []
     for study, title in zip(studies, titles, strict=True):
         if not study.runs["counted"].any():
             sections.append({"title": title, "count": len(study.runs), "empty": True})
             continue
-        tables[title] = robustness_table(study.runs)
-        figures = folder / "figures" / re.sub(r"[^\w.-]+", "_", title)
-        pictures = draw_every(study, figures)
-        sections.append({"title": title, **section(study, tables[title], pictures)})
+        of_study = look.of(study)
+        study = ordered(study, of_study)
+        with looking(of_study):
+            pictures = draw_every(study, figures / re.sub(r"[^\w.-]+", "_", title))
+            if look.width:
+                continue
+            tables[title] = robustness_table(study.runs)
+            sections.append({"title": title, **section(study, tables[title], pictures)})
+    if look.width:
+        return figures
     named = [table if len(studies) == 1 else table.assign(part=title) for title, table in tables.items()]
     pd.concat(named).to_csv(folder / "robustness.csv", index=False)
     report = folder / "report.html"
@@ -88,7 +100,9 @@ def page(name: str, sections: list[dict[str, Any]], studies: list[Study]) -> str
     )
 
 
-COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS}, exit=EXIT)
+COMMAND = Command(
+    "analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS, **LOOK}, exit=EXIT
+)
 
 
 def main(arguments: list[str]) -> int:

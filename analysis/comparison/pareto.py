@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.comparison.compared import Compared
 from analysis.data.scores import direction
-from analysis.figures.elements import metric_of
+from analysis.figures.elements import metric_words
 from analysis.figures.style import REFERENCE, figure_style, legend_beside, method_styles, save, subplots
 from analysis.statistics.curves import Array
 from analysis.statistics.robustness import robustness_table
@@ -57,7 +57,7 @@ def draw_pareto(study: Compared, folder: Path) -> Path:
     table, styles = robustness_table(study.runs), method_styles(study.labels, study.method_of)
     sign = direction(study.runs)
     titles = {
-        "tuned_test": f"tuned test {metric_of(study.runs)}{'' if sign > 0 else ' (lower is better)'}",
+        "tuned_test": f"tuned test {metric_words(study.runs)}{'' if sign > 0 else ' (lower is better)'}",
         "regret_window": "sensitivity: mean regret\nover ±1.5 decades (lower is better)",
     }
     figure, axes = subplots(1, 2, size=(9.2, 3.8))

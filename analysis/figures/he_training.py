@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.data.table import Study
-from analysis.figures.elements import draw_against_lr, draw_band, energy_title
+from analysis.figures.elements import draw_against_lr, draw_band, energy_title, runs_behind, tuned_rates
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
 from analysis.statistics.intervals import mean_title, seed_means
-from study.storage.tuned import tuned_lr
 
 CAPTION = (
-    "Change of hyperspherical energy (compare the paper's Figure 7). One-sided orthogonal "
+    "Change of hyperspherical energy from before training, a mean over the layers or, where the axis says "
+    "OFT's measure, their sum (compare the paper's Figure 7). One-sided orthogonal "
     "maps, ETHER and OFT, cannot change it; the others can."
 )
 PAPER_CAPTION = "Figure 7: hyperspherical energy during training, and against the rate."
@@ -23,7 +23,7 @@ PAPER_CAPTION = "Figure 7: hyperspherical energy during training, and against th
 def draw_he_training(study: Study, folder: Path) -> Path:
     """Change of hyperspherical energy during training at the tuned rate, and at the end."""
     runs = study.runs[study.runs["counted"]]
-    best_lr = {label: tuned_lr(rows) for label, rows in runs.groupby("label")}
+    best_lr = tuned_rates(study)
     styles = method_styles(study.labels, study.method_of)
     figure, (left, right) = subplots(1, 2, size=(9.2, 3.6))
     labels = runs[["run_id", "label", "rank", "lr"]]
@@ -33,15 +33,16 @@ def draw_he_training(study: Study, folder: Path) -> Path:
     for label in study.labels:
         points = during[during["label"] == label]
         if len(points):
-            draw_band(left, points["step"], points, styles[label])
+            behind = runs_behind(points, runs, ["label", "lr"])
+            draw_band(left, points["step"], points, styles[label], runs=behind)
     left.set_xlabel("training step")
     left.set_ylabel(energy_title(runs))
-    left.set_title("during training, at the tuned learning rate")
+    left.set_title("during training at the tuned rate")
     at_end = draw_against_lr(right, study, "he_change", styles)
     right.set_yscale("symlog", linthresh=1e-4)
     if len(at_end):
         right.set_ylim(bottom=min(2 * at_end["mean"].min(), -1e-4))
-    right.set_title("at the end, against the learning rate")
+    right.set_title("at the end of training")
     legend_beside(right)
-    figure.suptitle(f"Change of hyperspherical energy, {mean_title(during['seeds'])}", fontsize=11)
+    figure.suptitle(f"Change of hyperspherical energy, {mean_title(during['seeds'])}")
     return save(figure, pd.concat([during.assign(figure="during"), at_end]), folder, "he_training")

@@ -34,6 +34,7 @@ from study.planning.jobs import (
 )
 from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, pictures, records
+from study.storage.adapters import card
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
 from study.storage.provenance import provenance
@@ -53,14 +54,14 @@ from study.training.inspection import (
 )
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
-from study.training.passes import base_model, evaluate
+from study.training.passes import BaseScores, base_model
 from study.training.probe import is_out_of_memory, profile
 from study.training.save_adapter import save_adapter
 from study.training.train import Hyperparameters, TrainedRun, train
 
 
 class Base(NamedTuple):
-    """What runs start from: a task, its base model on the device, and that model's scores per split.
+    """What runs start from: a task, its base model on the device, and that model's scores.
 
     Attributes:
         seal: tells whether the model still is what it was.
@@ -68,7 +69,7 @@ class Base(NamedTuple):
 
     task: Task
     model: nn.Module
-    scores: dict[str, float]
+    scores: BaseScores
     seal: BaseSeal
 
 
@@ -122,8 +123,7 @@ class Worker:
             model = base_model(task, self.device)
             if model_fingerprint(task) != found.model:
                 raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
-            scores = {split: evaluate(task, model, split).primary for split in ("valid", "test")}
-            self._loaded = (key, Base(task, model, scores, BaseSeal(model)))
+            self._loaded = (key, Base(task, model, BaseScores(task, model), BaseSeal(model)))
         return self._loaded[1]
 
     def _probe(self, job: ProbeJob) -> Probed | Refused:
@@ -230,7 +230,7 @@ class Worker:
         def save(packed: PackedModel, parameters: RunParameters) -> None:
             if job.save_adapters:
                 for index, run in enumerate(job.runs):
-                    adapter_folder = adapters.folder_of(Path(job.folder), run.run_id)
+                    adapter_folder = adapters.new_folder(Path(job.folder), run)
                     save_adapter(packed, parameters, index, adapter_folder)
 
         if self.device.type == "cuda":
@@ -238,6 +238,9 @@ class Worker:
         trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.mapping)
         seal.check()
         circumstances = self._circumstances(job, attempt)
+        if job.save_adapters:
+            for run, trained in zip(job.runs, trained_runs, strict=True):
+                card.write(Path(job.folder), run, trained.outcome)
         if self.device.type == "cuda":
             peak_mb = torch.cuda.max_memory_allocated() / 2**20
             circumstances = dataclasses.replace(circumstances, memory_mb=peak_mb)

@@ -84,7 +84,9 @@ def test_everything_is_drawn_and_again_the_same(folder: Path) -> None:
     before = contents()
     for name in PICTURES:
         assert Image.open(folder / "figures" / f"{name}.png").size[0] > 700
-        assert {p.suffix for p in (folder / "figures").glob(f"{name}.*")} == {".png", ".pdf", ".csv"}
+        assert {p.suffix for p in (folder / "figures").glob(f"{name}.*")} == {
+            ".png", ".pdf", ".svg", ".csv", ".json"
+        }  # fmt: skip
     front = pd.read_csv(folder / "figures" / "pareto.csv")
     assert front.groupby("quantity").size().tolist() == [3, 3] and front["optimal"].sum() == 2
     assert len(pd.read_csv(folder / "verdicts.csv")) == 6 and len(pd.read_csv(folder / "comparison.csv")) == 8

@@ -51,7 +51,7 @@ def test_further_metrics_are_drawn_with_their_direction_and_their_values(
     study: Study, tmp_path: Path
 ) -> None:
     metrics = further_metrics(study.runs)
-    assert [metric.title for metric in metrics] == ["frechet_distance (lower is better)", "pixel_accuracy"]
+    assert [metric.title for metric in metrics] == ["Fréchet distance (lower is better)", "pixel accuracy"]
     assert draw_further_metrics(study, tmp_path) == tmp_path / "further_metrics.png"
     plotted = pd.read_csv(tmp_path / "further_metrics.csv")
     assert set(plotted["figure"]) == {metric.column for metric in metrics}

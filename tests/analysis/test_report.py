@@ -46,7 +46,7 @@ def test_every_figure_comes_as_png_pdf_and_csv(folder: Path) -> None:
     for name in FIGURES:
         assert Image.open(folder / "figures" / f"{name}.png").size[0] > 700
         assert (folder / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-    assert len(list((folder / "figures").iterdir())) == 3 * len(FIGURES)
+    assert len(list((folder / "figures").iterdir())) == 5 * len(FIGURES)  # .svg and .json, too
 
 
 def test_the_csv_holds_what_is_plotted(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from study import methods
 from study.methods import external
 
-SHARED = {"blocks", "magnitudes", "target_modules", "exclude_modules", "layers_to_transform",
+SHARED = {"blocks", "magnitudes", "init_weights", "target_modules", "exclude_modules", "layers_to_transform",
           "layers_pattern", "modules_to_save"}  # fmt: skip
 NORMALS = {"init_scale", "renormalise"}
 CONFIG = """
@@ -60,13 +60,14 @@ def test_own_options() -> None:
     assert set(methods.options("ether")) == SHARED | NORMALS
     assert set(methods.options("ether_plus")) == SHARED | NORMALS | {"sides"}
     assert set(methods.options("oft")) == set(methods.options("naive")) == SHARED
+    assert set(methods.options("full")) == {"target_modules", "modules_to_save"}
 
 
 def test_names_options_and_refusals_load_neither_torch_nor_peft() -> None:
     code = """
 import sys
 from study import methods
-assert methods.own_names() == {"ether", "ether_plus", "oft", "naive"} and "hra" in methods.names()
+assert methods.own_names() == {"ether", "ether_plus", "full", "oft", "naive"} and "hra" in methods.names()
 assert "sides" in methods.options("ether_plus") and "r" in methods.options("lora")
 assert methods.refusal("xlora", {}) and not methods.refusal("lora", {})
 assert not {"torch", "peft", "transformers"} & sys.modules.keys()

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.data.table import Study
-from analysis.figures.elements import methods_of, metric_of
+from analysis.figures.elements import methods_of, metric_words
 from analysis.figures.style import REFERENCE, MethodStyle, figure_style, method_styles, save, subplots
 from analysis.statistics.intervals import seed_means
 
@@ -29,8 +29,8 @@ def draw_blocks(study: Study, folder: Path) -> Path:
         _draw_by_blocks(panel, points, styles[method])
         panel.axhline(runs["base_test"].mean(), color=REFERENCE, ls="--", lw=1, label="frozen base model")
         panel.set_xscale("log")
-        panel.set(title=styles[method].name, xlabel="learning rate", ylabel=f"test {metric_of(runs)}")
-        panel.legend(loc="lower right", fontsize=8)
+        panel.set(title=styles[method].name, xlabel="learning rate", ylabel=f"test {metric_words(runs)}")
+        panel.legend(loc="lower right")
         seconds = of_method.groupby("blocks")["step_seconds"].mean()
         axes[-1].plot(
             seconds.index, 1000 * seconds, color=styles[method].colour, marker="o", label=styles[method].name

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.data.table import Study
-from analysis.figures.elements import methods_of, metric_of
+from analysis.figures.elements import methods_of, metric_words
 from analysis.figures.style import REFERENCE, figure_style, legend_beside, method_styles, save, subplots
 from analysis.statistics.intervals import seed_means
 
@@ -44,7 +44,7 @@ def draw_mechanism(study: Study, folder: Path) -> Path:
         axes[1, column].set_yscale("log")
         axes[1, column].set_xlabel("learning rate")
         axes[1, column].set_xscale("log")
-    axes[0, 0].set_ylabel(f"test {metric_of(runs)}")
+    axes[0, 0].set_ylabel(f"test {metric_words(runs)}")
     axes[1, 0].set_ylabel("length of the normals,\nend over start")
     legend_beside(axes[0, -1])
     return save(figure, pd.concat(data), folder, "mechanism")

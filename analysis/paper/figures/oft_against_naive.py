@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.data.table import Study
-from analysis.figures.elements import metric_of
+from analysis.figures.elements import metric_words
 from analysis.figures.style import COLOURS, REFERENCE, figure_style, save, subplots
 from analysis.statistics.intervals import seed_means
 
@@ -23,5 +23,5 @@ def draw_oft_against_naive(study: Study, folder: Path) -> Path:
     axes.errorbar(data["lr"], data["mean"], error, fmt="o-", color=COLOURS["naive"], capsize=3)
     axes.plot(difference["lr"], difference["difference"], ".", color=COLOURS["naive"], alpha=0.4)
     axes.set_xscale("log")
-    axes.set(xlabel="learning rate", ylabel=f"test {metric_of(runs)}", title="Naive minus OFT")
+    axes.set(xlabel="learning rate", ylabel=f"test {metric_words(runs)}", title="Naive minus OFT")
     return save(figure, data, folder, "oft_against_naive")

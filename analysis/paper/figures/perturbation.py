@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis.data.table import Study
 from analysis.figures.distances import DISTANCES
-from analysis.figures.elements import methods_of, metric_of
+from analysis.figures.elements import methods_of, metric_words
 from analysis.figures.style import (
     REFERENCE,
     MethodStyle,
@@ -48,13 +48,13 @@ def draw_perturbation(study: Study, folder: Path) -> Path:
     for panel in axes[0]:
         panel.axhline(runs["base_test"].mean(), color=REFERENCE, ls="--", lw=1, label="frozen base model")
         panel.axhline(runs["chance"].mean(), color=REFERENCE, ls=":", lw=1, label="chance")
-    axes[0, 0].set_ylabel(f"test {metric_of(runs)}")
+    axes[0, 0].set_ylabel(f"test {metric_words(runs)}")
     axes[1, 0].set_ylabel("validation loss")
     axes[1, 0].set_yscale("log")
     for panel, title in zip(axes[1], DISTANCES.values(), strict=True):
         panel.set_xlabel(title)
     legend_beside(axes[0, 1])
-    figure.suptitle("Random, untrained transformations of the pretrained model", fontsize=11)
+    figure.suptitle("Random, untrained transformations of the pretrained model")
     columns = ["method", "task.noise", "seed", "transform_distance", "weight_distance", "test", "loss_last"]
     return save(figure, runs[columns], folder, "perturbation")
 

@@ -28,6 +28,10 @@ def _unsupported(where: str, what: str) -> TypeError:
     )
 
 
+AWAY = 0.3
+"""Standard deviation of the move away from the start of an adapter with `init_weights=False`."""
+
+
 class MultiplicativeLayer(nn.Module, BaseTunerLayer):
     """A linear layer under one or more multiplicative adapters, applied in the order they are active.
 
@@ -126,6 +130,8 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         initial = self.initial(config, where)
         if config.magnitudes:
             initial[self.magnitude] = torch.ones(self.out_features)
+        if not config.init_weights:
+            initial = {name: value + AWAY * torch.randn_like(value) for name, value in initial.items()}
         for name, value in initial.items():
             getattr(self, name)[adapter_name] = nn.Parameter(value)
         self._move_adapter_to_device_of_base_layer(adapter_name)

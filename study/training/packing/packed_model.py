@@ -24,8 +24,10 @@ from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
+from study.methods.full import FullLayer
 from study.methods.multiplicative import MultiplicativeLayer
 from study.planning.profile import RunMapping
 from study.training.packing.adapted_layer import AdaptedLayer
@@ -174,12 +176,14 @@ class PackedModel:
             start = stop
 
     def adapted_layers(self) -> dict[str, AdaptedLayer]:
-        """The adapted linear layers, by their name in the base model."""
+        """The adapted linear layers, and convolutions that are finetuned, by their name in the base model."""
         changed = self._injection.changed()
         layers = {}
         for name, owner in self.owners.items():
             base_layer = owner.get_base_layer() if isinstance(owner, BaseTunerLayer) else None
-            if isinstance(base_layer, nn.Linear | Conv1D):
+            if isinstance(base_layer, nn.Linear | Conv1D) or (
+                isinstance(owner, FullLayer) and isinstance(base_layer, _ConvNd)
+            ):
                 weights = base_layer.named_parameters()
                 untouched = {tensor: changed[id(w)] for tensor, w in weights if id(w) in changed}
                 layers[name] = AdaptedLayer(owner, untouched, self.mapping is RunMapping.LOOPS)
