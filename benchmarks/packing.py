@@ -31,7 +31,7 @@ from study import config, methods, tasks
 from study.planning.packs import pack_sizes
 from study.settings import SweepSettings
 from study.tasks import Task
-from study.training.passes import evaluate
+from study.training.passes import BaseScores
 from study.training.probe import profile
 from study.training.train import Hyperparameters, Training, train
 
@@ -63,7 +63,7 @@ class Bench:
     def train(self, name: str, runs: list[Hyperparameters], size: int) -> float:
         """Seconds to train the runs from start to end, evaluations included, in packs of `size`."""
         start = time.perf_counter()
-        scores = {split: evaluate(self.task, self.model, split).primary for split in ("valid", "test")}
+        scores = BaseScores(self.task, self.model)
         for first in range(0, len(runs), size):
             train(self.task, self.model, self.method(name), runs[first : first + size], scores)
         return time.perf_counter() - start

@@ -109,6 +109,24 @@ class TaskSettings:
     guidance: float | None = setting(
         None, "by how much a caption's effect on a generated picture is enlarged; null: 9", at_least=1
     )
+    subject_token: str | None = setting(
+        None, "the word that stands for a new subject in captions and prompts; null: qwe"
+    )
+    class_pictures: int | None = setting(
+        None,
+        "of a subject's class, drawn by the untouched model and trained on beside it; null: 200; 0: none",
+        at_least=0,
+    )
+    dino: str | None = setting(
+        None,
+        "whose features say how alike pictures of a subject are: hub name or folder; null: the miniature's",
+    )
+    clip_model: str | None = setting(
+        None, "which says how well a picture fits its prompt: hub name or folder; null: the miniature's"
+    )
+    lpips: str | None = setting(
+        None, "file of AlexNet's weights, for LPIPS between pictures; null: none is measured"
+    )
     precision: str = setting("float32", "of the frozen base model", choices=("float32", "bfloat16"))
     head_lr: float | None = setting(
         None, "fixed rate of a trained head; null: the head stays frozen", above=0
@@ -227,11 +245,11 @@ class SweepSettings:
 
 READ_BY_SOME_TASKS = (
     "subset", "kind", "text_column", "label_column", "max_length", "segmenter", "inception", "sampling_steps",
-    "guidance",
+    "guidance", "subject_token", "class_pictures", "dino", "clip_model", "lpips",
 )  # fmt: skip
 """A task's settings about data or scores of one kind; all others are read whatever the task is."""
 
-JUDGES = ("segmenter", "inception")
+JUDGES = ("segmenter", "inception", "dino", "clip_model", "lpips")
 """A task's settings that name a model by which scores are made: a folder, a file or a hub name."""
 
 GROUPS = {"": SweepSettings, "task.": TaskSettings, "launcher.": LauncherSettings}

@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.names import metric_name
-from study.storage.rows import LOWER_IS_BETTER, METRIC
+from study.storage.rows import LOWER_IS_BETTER, METRIC, TRADE_OFF
 
-REAL = f"{METRIC}real_"
-"""How the columns begin that hold a metric of real data, in the place of what a run generates."""
+REAL, REPEATED, UNTOUCHED = "real", "repeated", "untouched"
+"""What may stand in the place of what a run generates: `metric.real_NAME` is the metric NAME of real data,
+`repeated_NAME` of what was trained on, given out again, `untouched_NAME` of what the base model generates."""
 
 
 NOT_NEGATIVE = (0.0, np.inf)
 RANGES = {
     "accuracy": (0.0, 1.0), "caption_accuracy": (0.0, 1.0), "exact_match": (0.0, 1.0), "f1": (0.0, 1.0),
-    "frechet_distance": NOT_NEGATIVE, "matthews": (-1.0, 1.0), "mean_iou": (0.0, 1.0),
+    "fidelity": (0.0, 1.0), "frechet_distance": NOT_NEGATIVE, "matthews": (-1.0, 1.0), "mean_iou": (0.0, 1.0),
     "pearson": (-1.0, 1.0), "perplexity": (1.0, np.inf), "pixel_accuracy": (0.0, 1.0),
     "spearman": (-1.0, 1.0),
 }  # fmt: skip
@@ -58,10 +59,11 @@ def range_of(metric: str) -> tuple[float, float]:
 
 
 def further_metrics(runs: pd.DataFrame) -> list[FurtherMetric]:
-    """What the runs were measured by beside the primary metric, by name; values of real data are none."""
+    """What the runs were measured by beside the primary metric, by name, but of real data and the like."""
     named = runs.get(LOWER_IS_BETTER, pd.Series(dtype=object)).dropna()
     lower = set(",".join(map(str, named.unique())).split(","))
-    columns = sorted(c for c in runs.columns if c.startswith(METRIC) and not c.startswith(REAL))
+    others = tuple(f"{METRIC}{kind}_" for kind in (REAL, REPEATED, UNTOUCHED))
+    columns = sorted(c for c in runs.columns if c.startswith(METRIC) and not c.startswith(others))
     return [
         FurtherMetric(column, column.removeprefix(METRIC) not in lower)
         for column in columns
@@ -69,7 +71,18 @@ def further_metrics(runs: pd.DataFrame) -> list[FurtherMetric]:
     ]
 
 
-def of_real_data(table: pd.DataFrame, metric: str) -> float:
-    """The mean of a metric of real data over a table's rows; nan where it was not measured."""
-    column = f"{REAL}{metric}"
+def trade_off(runs: pd.DataFrame) -> list[FurtherMetric]:
+    """The two further metrics that the primary one is the harmonic mean of; none if its task names none."""
+    named = set(runs.get(TRADE_OFF, pd.Series(dtype=object)).dropna()) - {""}
+    if len(named) != 1:
+        return []
+    by_name = {metric.name: metric for metric in further_metrics(runs)}
+    pair = [by_name[name] for name in str(named.pop()).split(",") if name in by_name]
+    return pair if len(pair) == 2 else []
+
+
+def in_place(table: pd.DataFrame, kind: str, metric: str) -> float:
+    """The mean of a metric over a table's rows, with REAL, REPEATED or UNTOUCHED in the place of what runs
+    generate; nan where it was not measured."""
+    column = f"{METRIC}{kind}_{metric}"
     return float(table[column].astype(float).mean()) if column in table else np.nan

@@ -6,7 +6,7 @@ GLUE's tasks) holds as many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -31,11 +31,15 @@ Key = tuple[str, str, str]
 
 VTAB: Key = ("vtab", "mini", "")
 S2I: Key = ("s2i", "mini", "")
+SUBJECT: Key = ("subject", "mini", "")
+IMAGES = (S2I[0], SUBJECT[0])
+"""The tasks that generate pictures."""
 MINIATURES: list[Key] = [
     VTAB,
     *(("glue", "mini", subset) for subset in GLUE_MINIATURES),
     ("instruct", "mini", ""),
     S2I,
+    SUBJECT,
 ]
 """What the sweep lr_grid can run out of the box."""
 
@@ -108,17 +112,17 @@ def distinct_titles(studies: list[Study]) -> list[str]:
     return [" ".join(filter(None, part)) for part in parts]
 
 
-def read_all(results: Path, task: str | None = None) -> list[Study]:
+def read_all(results: Path, tasks: Collection[str] = ()) -> list[Study]:
     """Every study directly under `results` that is of the sweep lr_grid or of another task than vtab.
 
     Args:
-        task: of this one alone.
+        tasks: of these alone, if any are given.
     """
     studies: list[Study] = []
     for path in sorted(results.glob("*/runs.parquet")):
         runs = read_table(path.parent, "runs", {name: schema.RUNS[name] for name in ("sweep", "task")})
         wanted = (runs["sweep"] == GRID).any() or (runs["task"] != VTAB[0]).any()
-        if wanted and (task is None or (runs["task"] == task).any()):
+        if wanted and (not tasks or runs["task"].isin(tasks).any()):
             studies += [study for study in split(path.parent) if study.runs["counted"].any()]
     return studies
 
@@ -162,9 +166,14 @@ def _preference(study: Study) -> tuple[bool, bool, bool, int, int]:
 
 
 def _is_about_its_data(study: Study) -> bool:
-    """Training is on what the model does not know, perturbation of what it does: the upright pictures."""
-    sweep, scale = study.runs[["sweep", "scale"]].iloc[0]
-    return scale == "paper" or _data(study).endswith("-upright") == (sweep == PERTURBATION)
+    """Training is on what the model does not know, perturbation of what it does: the upright pictures.
+
+    Subjects stand upright, and what they have in common is known.
+    """
+    sweep, scale, task = study.runs[["sweep", "scale", "task"]].iloc[0]
+    if task == SUBJECT[0] or scale == "paper":
+        return True
+    return _data(study).endswith("-upright") == (sweep == PERTURBATION)
 
 
 def _data(study: Study) -> str:
@@ -194,10 +203,11 @@ def language(studies: Iterable[Study]) -> list[Study]:
 
 
 def images(studies: Iterable[Study]) -> list[Study]:
-    """One study of controllable generation for each scale, of a grid or of the paper's own settings."""
-    task = S2I[0]
+    """One study for each task that generates pictures and each scale, of a grid or the paper's settings."""
     return _each_method(
-        s for s in studies if key_of(s)[0] == task and s.runs["sweep"].iloc[0] in (GRID, f"{task}_paper")
+        study
+        for study in studies
+        if key_of(study)[0] in IMAGES and study.runs["sweep"].iloc[0] in (GRID, f"{key_of(study)[0]}_paper")
     )
 
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.data.table import Study
-from analysis.figures import convergence, distances, further_metrics, he_training, robustness, samples
+from analysis.figures import (
+    convergence,
+    distances,
+    further_metrics,
+    he_training,
+    multiples,
+    plane,
+    robustness,
+    samples,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class StudyFigure:
 STUDY_FIGURES = (
     StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
     StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, None),
+    StudyFigure(plane.draw_plane, plane.CAPTION, None),
+    StudyFigure(multiples.draw_multiples, multiples.CAPTION, None),
     StudyFigure(samples.draw_samples, samples.CAPTION, None),
     StudyFigure(convergence.draw_convergence, convergence.CAPTION, convergence.PAPER_CAPTION),
     StudyFigure(distances.draw_distances, distances.CAPTION, distances.PAPER_CAPTION),

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.data.baselines import trained_alone
-from analysis.data.metrics import NOT_NEGATIVE, of_real_data, range_of
+from analysis.data.metrics import NOT_NEGATIVE, REAL, REPEATED, in_place, range_of
 from analysis.data.names import metric_name
 from analysis.data.table import Study
 from analysis.figures.explorable import explain
@@ -109,19 +109,27 @@ class Reference:
 def references(study: Study, split: str) -> list[Reference]:
     """Scores on `valid` or `test` of whoever the runs are compared with, from the best to chance.
 
-    Real data in the place of what is generated; the frozen model with a head, or an encoder, trained alone;
-    the untouched model; a guess.
+    Real data in the place of what is generated, and what was trained on, given out again; the frozen model
+    with a head, or an encoder, trained alone; the untouched model; a guess.
     """
     runs = study.runs[study.runs["counted"]]
     alone = trained_alone(study)
-    real = of_real_data(runs if split == "test" else study.history, metric_of(runs))
+    measured = runs if split == "test" else study.history
     found = [
-        Reference("real data", real, "-"),
+        *in_the_place(measured, metric_of(runs)),
         alone_line(alone, split),
         Reference("frozen base model", runs[f"base_{split}"].mean(), "--"),
         Reference("chance", runs["chance"].mean(), ":"),
     ]
     return [reference for reference in found if np.isfinite(reference.value)]
+
+
+def in_the_place(table: pd.DataFrame, metric: str) -> list[Reference]:
+    """A metric of real data, and of what was trained on, in the place of what is generated."""
+    return [
+        Reference("real data", in_place(table, REAL, metric), "-"),
+        Reference("training data, repeated", in_place(table, REPEATED, metric), (0, (1, 1, 5, 1))),
+    ]
 
 
 def alone_line(alone: pd.DataFrame, column: str) -> Reference:

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
@@ -123,6 +123,7 @@ def panel_of(axes: Axes) -> Panel:
     for line in axes.lines:
         if np.size(line.get_xdata()) and line.get_visible() and line not in _caps(bars.values()):
             series += [series_of(line, axes, bars.get(line))]
+    series += [cloud_of(cloud, axes) for cloud in axes.collections if isinstance(cloud, PathCollection)]
     x, y = axis_of(axes, "x"), axis_of(axes, "y")
     return Panel(plain(axes.get_title()), bool(axes.get_position().width > 0.5), x, y, series)
 
@@ -141,19 +142,21 @@ def axis_of(axes: Axes, name: str) -> Axis:
 def series_of(line: Line2D, axes: Axes, bar: ErrorbarContainer | None) -> Series:
     """A line or points, with the ends of its error bars in the texts."""
     x, y = _data(line, axes)
-    dashed = str(line.get_linestyle())
-    marker = str(line.get_marker())
+    dashed, marker = str(line.get_linestyle()), str(line.get_marker())
+    is_points = dashed in ("None", "none", "")
+    is_hollow = str(line.get_markerfacecolor()) in ("white", "none")
+    symbol = SYMBOLS.get(marker, "" if marker in ("None", "none", "") else "circle")
+    colour = to_hex(line.get_markeredgecolor() if is_points else line.get_color())  # type: ignore[arg-type]
     told = _EXPLAINED.get(line, Explanation([], []))
     texts = told.texts or (_bar_texts(bar, y) if bar else [])
     return Series(
-        kind="points" if dashed in ("None", "none", "") else "line",
+        kind="points" if is_points else "line",
         name=name_of(bar.get_label() if bar else line.get_label()),
-        x=x, y=y, colour=to_hex(line.get_color()), dash=DASHES.get(dashed, "solid"),
-        marker=SYMBOLS.get(marker, "" if marker in ("None", "none", "") else "circle"),
+        x=x, y=y, colour=colour, dash=DASHES.get(dashed, "solid"),
+        marker=f"{symbol}-open" if symbol and is_hollow and not symbol.endswith("open") else symbol,
         width=float(line.get_linewidth()),
         size=float(line.get_markersize()) * (0.6 if marker == "." else 1.0),
-        opacity=float(line.get_alpha() or 1.0), muted=to_hex(line.get_color()) == MUTED.lower(),
-        texts=texts, runs=told.runs,
+        opacity=float(line.get_alpha() or 1.0), muted=colour == MUTED.lower(), texts=texts, runs=told.runs,
     )  # fmt: skip
 
 
@@ -168,6 +171,17 @@ def bands(axes: Axes) -> Iterable[Series]:
                 _scaled_list(y, axes.yaxis), to_hex(np.asarray(collection.get_facecolor())[0]),
                 opacity=float(collection.get_alpha() or 1.0), width=0,
             )  # fmt: skip
+
+
+def cloud_of(cloud: PathCollection, axes: Axes) -> Series:
+    """A scatter's dots, of one size that is the mean of theirs."""
+    points = np.asarray(cloud.get_offsets(), dtype=float)
+    told = _EXPLAINED.get(cloud, Explanation([], []))
+    return Series(
+        "points", name_of(cloud.get_label()), _scaled_list(points[:, 0], axes.xaxis),
+        _scaled_list(points[:, 1], axes.yaxis), to_hex(np.asarray(cloud.get_facecolor())[0]), marker="circle",
+        size=float(np.sqrt(np.mean(cloud.get_sizes()))), texts=told.texts, runs=told.runs,
+    )  # fmt: skip
 
 
 def name_by_colour(found: Sequence[Panel]) -> None:
@@ -185,7 +199,7 @@ def name_by_colour(found: Sequence[Panel]) -> None:
 def name_of(label: object) -> str:
     """The name that an artist's label says; empty for those that matplotlib makes up."""
     text = str(label)
-    return "" if re.fullmatch(r"_child\d+|_nolegend_|", text) else plain(text.removeprefix("_"))
+    return "" if re.fullmatch(r"_child\d+|_nolegend_|_container\d+|", text) else plain(text.removeprefix("_"))
 
 
 def plain(text: str) -> str:

@@ -9,9 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.data.baselines import trained_alone
-from analysis.data.metrics import FurtherMetric, further_metrics, of_real_data
+from analysis.data.metrics import UNTOUCHED, FurtherMetric, further_metrics, in_place
 from analysis.data.table import Study
-from analysis.figures.elements import Reference, alone_line, draw_against_lr, draw_references
+from analysis.figures.elements import (
+    Reference,
+    alone_line,
+    draw_against_lr,
+    draw_references,
+    in_the_place,
+)
 from analysis.figures.style import MethodStyle, figure_style, legend_beside, method_styles, save, subplots
 from analysis.statistics.intervals import mean_title
 
@@ -54,7 +60,8 @@ def draw_metric(
     data = draw_against_lr(axes, study, metric.column, styles)
     runs = study.runs[study.runs["counted"]]
     lines = [
-        Reference("real data", of_real_data(runs, metric.name), "-"),
+        *in_the_place(runs, metric.name),
+        Reference("frozen base model", in_place(runs, UNTOUCHED, metric.name), "--"),
         alone_line(trained_alone(study), metric.column),
     ]
     draw_references(axes, [line for line in lines if np.isfinite(line.value)], in_legend=True)

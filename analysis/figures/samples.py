@@ -3,20 +3,19 @@ randomly transformed ones by distance (the paper's Figure 3)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from analysis.data.pictures import content_of, pictures_of, with_pictures
 from analysis.data.table import Study
 from analysis.figures.elements import methods_of, metric_words
 from analysis.figures.look import current
-from analysis.figures.style import MethodStyle, figure_style, method_styles, save
+from analysis.figures.picture_grid import INCH, Cell, draw_cell, empty, show
+from analysis.figures.style import figure_style, method_styles, save
 from study.storage.tuned import tuned_lr
 
 if TYPE_CHECKING:
@@ -37,23 +36,6 @@ DISTANCES = 8
 """Columns of growing distance."""
 
 GROWING = "growing distance of the weights from the pretrained ones (Frobenius norm, mean over layers)"
-
-INCH = 0.95
-"""Width of a picture."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A run's picture and its place in the grid.
-
-    tuned: whether it is framed.
-    """
-
-    row: int
-    column: int
-    run: pd.Series
-    text: str
-    tuned: bool = False
 
 
 @figure_style()
@@ -87,10 +69,10 @@ def draw_samples(study: Study, folder: Path) -> Path | None:
     _draw_given(left, kept, given, height)
     grid = right.subplots(len(rows), len(heads), squeeze=False)
     for axes in grid.flat:
-        _empty(axes)
+        empty(axes)
     for cell in cells:
         picture = pictures_of(study, cell.run)[generated][EXAMPLE]
-        _draw_cell(grid[cell.row, cell.column], cell, picture, styles[rows[cell.row]])
+        draw_cell(grid[cell.row, cell.column], cell, picture, styles[rows[cell.row]])
     for label, axes in zip(rows, grid[:, 0], strict=True):
         axes.set_ylabel(styles[label].title, rotation=0, ha="right", va="center")
     every = 3 if current().width == "column" else 1  # there is no room for more
@@ -149,30 +131,7 @@ def _draw_given(figure: SubFigure, kept: Pictures, given: list[str], height: int
     """What was asked for, and the real picture, one above the other, in the first of `height` rows."""
     axes = figure.subplots(height, 1, squeeze=False)
     for panel in axes.flat:
-        _empty(panel)
+        empty(panel)
     for panel, kind in zip(axes.flat, given, strict=False):
-        _show(panel, kept[kind][EXAMPLE])
+        show(panel, kept[kind][EXAMPLE])
         panel.set_title(kind)
-
-
-def _draw_cell(axes: Axes, cell: Cell, picture: np.ndarray, style: MethodStyle) -> None:
-    _show(axes, picture)
-    axes.set_xlabel(cell.text, fontsize=8, labelpad=2)
-    if cell.run["status"] == "diverged":
-        axes.plot([0.06, 0.94], [0.06, 0.94], color="red", lw=1.2, transform=axes.transAxes)
-        axes.plot([0.06, 0.94], [0.94, 0.06], color="red", lw=1.2, transform=axes.transAxes)
-    if cell.tuned:
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=style.colour, linewidth=2.5)
-
-
-def _show(axes: Axes, picture: np.ndarray) -> None:
-    """A picture, (3, height, width), with its pixels as they are."""
-    axes.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
-
-
-def _empty(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)

@@ -1,11 +1,16 @@
-"""Tables 3, 6 and 9: controllable generation, ours beside the printed numbers.
+"""Tables 2, 3, 6, 9 and 11: subject-driven and controllable generation, ours beside the printed numbers.
 
-Table 3 and Table 9 have the columns of `analysis.paper.tables`, and `score` says which metric a row is of:
-mean_iou, pixel_accuracy (the paper's Acc) and caption_accuracy in percent, frechet_distance itself, of which
-less is better. It is the paper's FID at its own scale, in Inception's features, and on the miniature a
-distance in the features of a network that was trained on portraits: not FID. Every score is at the rate that
-validation of the primary metric chose. Beside the methods' rows are those of the untouched model, of the
-control encoder trained alone (`encoder`), and of real pictures in the place of generated ones (`real`).
+All but Table 6 have the columns of `analysis.paper.tables`, and `score` says which metric a row is of. Of
+controllable generation (3, 9): mean_iou, pixel_accuracy (the paper's Acc) and caption_accuracy in percent,
+frechet_distance itself, of which less is better. It is the paper's FID at its own scale, in Inception's
+features, and on the miniature a distance in the features of a network that was trained on portraits: not FID.
+Of subject-driven generation (2, 11), in percent: subject_fidelity and prompt_fidelity, which at the paper's
+scale are its DINO and CLIP-T, fidelity, their harmonic mean, and, at the paper's scale alone, clip_image (its
+CLIP-I) and lpips, which is no quality.
+
+Every score is at the rate that validation of the primary metric chose. Beside the methods' rows are those of
+the untouched model, of the control encoder trained alone (`encoder`), of real pictures in the place of
+generated ones (`real`), and of those that a subject was learnt from (`repeated`).
 
 Table 6 is Naive minus OFT, both at their tuned rates, paired by seed; see `naive_against_oft`.
 """
@@ -17,24 +22,36 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.data.studies import Key, key_of, title
+from analysis.data.metrics import REAL, REPEATED, UNTOUCHED, in_place
+from analysis.data.studies import S2I, SUBJECT, Key, key_of, title
 from analysis.data.table import Study
 from analysis.paper.claims.part import SAME_SCORE
 from analysis.paper.published import printed
-from analysis.paper.tables import ENCODER, REAL, Row, Rows, beside, head_row, measured
+from analysis.paper.tables import BASE, ENCODER, Row, Rows, beside, head_row, measured
 from analysis.statistics.intervals import mean_interval
 from analysis.statistics.paired import compare
 from study.storage.tuned import tuned_lr
 
-PRIMARY = "mean_iou"
 FRECHET = "frechet_distance"
 SCORES = {
-    PRIMARY: "mIoU",
-    "pixel_accuracy": "Acc",
-    FRECHET: "Frechet distance",
-    "caption_accuracy": "captions",
+    S2I[0]: {
+        "mean_iou": "mIoU",
+        "pixel_accuracy": "Acc",
+        FRECHET: "Frechet distance",
+        "caption_accuracy": "captions",
+    },
+    SUBJECT[0]: {
+        "subject_fidelity": "subject fidelity",
+        "clip_image": "CLIP-I",
+        "prompt_fidelity": "prompt fidelity",
+        "lpips": "LPIPS (no quality)",
+        "fidelity": "their harmonic mean",
+    },
 }
-"""Metrics of the task, and what the tables call them."""
+"""Metrics of each task, and what the tables call them."""
+
+AT_PAPERS_SCALE = {FRECHET: "FID", "subject_fidelity": "DINO", "prompt_fidelity": "CLIP-T"}
+"""What they are called where they are the paper's own."""
 
 
 def control_table(studies: Iterable[Study], alone: Mapping[Key, Study]) -> pd.DataFrame:
@@ -42,13 +59,34 @@ def control_table(studies: Iterable[Study], alone: Mapping[Key, Study]) -> pd.Da
     rows: Rows = []
     for study in studies:
         base, *methods = measured(study)
-        rows += [_real(study, base), base | {"score": PRIMARY}]
+        rows += _without_methods(study, base)
         if key_of(study) in alone:
             encoder = alone[key_of(study)]
             rows += _every_score(encoder, head_row(encoder) | {"method": ENCODER})
         for row in methods:
             rows += _every_score(study, row)
     return beside(rows, printed(3), "score")
+
+
+def subject_table(studies: Iterable[Study]) -> pd.DataFrame:
+    """Table 2, from one study for each scale."""
+    rows: Rows = []
+    for study in studies:
+        base, *methods = measured(study)
+        rows += _without_methods(study, base)
+        for row in methods:
+            rows += _every_score(study, row)
+    return beside(rows, printed(2), "score")
+
+
+def sides_table(studies: Iterable[Study]) -> pd.DataFrame:
+    """Table 11, ETHER+ on one side and on both, from the studies of subjects of the sweep hyperspherical."""
+    rows: Rows = []
+    for study in studies:
+        for row in measured(study):
+            if row["method"] == "ether_plus":
+                rows += _every_score(study, row)
+    return beside(rows, printed(11), "score")
 
 
 def blocks_table(studies: Iterable[Study]) -> pd.DataFrame:
@@ -80,7 +118,8 @@ def naive_against_oft(studies: Iterable[Study]) -> pd.DataFrame:
             if not len(pairs):
                 continue
             tests = vars(compare(pairs, unit * SAME_SCORE)) | ({} if is_share else {"p_equivalent": np.nan})
-            same = {"study": title(key_of(study)), "score": SCORES.get(score, score)}
+            names = SCORES.get(key_of(study)[0], {})
+            same = {"study": title(key_of(study)), "score": names.get(score, score)}
             same |= {"naive": naive.mean(), "oft": oft.mean()}
             paper = runs["scale"].iloc[0] == "paper"
             rows.append(same | tests | {"printed": cells.get(score, np.nan) if paper else np.nan})
@@ -88,8 +127,8 @@ def naive_against_oft(studies: Iterable[Study]) -> pd.DataFrame:
 
 
 def _printed_cells() -> dict[str, float]:
-    """score -> Naive's minus OFT's, as printed."""
-    numbers = printed(3)
+    """score -> Naive's minus OFT's, as printed in Tables 2 and 3."""
+    numbers = pd.concat([printed(2), printed(3)])
     of = {
         method: numbers[(numbers["method"] == method) & (numbers["options"] == "blocks=4")].set_index("score")
         for method in ("naive", "oft")
@@ -99,28 +138,38 @@ def _printed_cells() -> dict[str, float]:
 
 def _columns(study: Study) -> dict[str, str]:
     """The study's primary metric, and what it has of SCORES: metric -> column of `runs`."""
-    columns = {str(study.runs["metric"].iloc[0]): "test"}
-    columns |= {name: f"metric.{name}" for name in SCORES if name != PRIMARY}
+    primary = str(study.runs["metric"].iloc[0])
+    columns = {primary: "test"}
+    columns |= {name: f"metric.{name}" for name in SCORES.get(key_of(study)[0], {}) if name != primary}
     return {name: column for name, column in columns.items() if column in study.runs}
 
 
 def _every_score(study: Study, row: Row) -> Rows:
     """The row, which is of the primary metric, and one for each other score of the same runs."""
-    rows = [row | {"score": PRIMARY}]
+    rows = [row | {"score": row["metric"]}]
     runs = study.runs[study.runs["counted"] & (study.runs["label"] == row["label"])]
     chosen = runs[runs["lr"] == tuned_lr(runs)]
     for name, column in _columns(study).items():
         values = chosen[column].astype(float).to_numpy()
-        if name != PRIMARY and np.isfinite(values).any():
+        if name != row["metric"] and np.isfinite(values).any():
             rows.append(row | {"score": name, "metric": name, "base": np.nan} | _figures(name, values))
     return rows
 
 
-def _real(study: Study, base: Row) -> Row:
-    """Row `real`: the primary metric of real pictures, the most that can be reached."""
-    values = study.runs.loc[study.runs["counted"]].get(f"metric.real_{PRIMARY}", pd.Series(dtype=float))
-    row = base | {"method": REAL, "label": REAL, "score": PRIMARY, "base": np.nan}
-    return row | {"ours": 100 * float(values.astype(float).mean()) if len(values) else np.nan}
+def _without_methods(study: Study, base: Row) -> Rows:
+    """Rows of the untouched model, and of real pictures and those learnt from in place of generated ones."""
+    runs = study.runs[study.runs["counted"]]
+    rows: Rows = []
+    for kind, method in ((UNTOUCHED, BASE), (REAL, REAL), (REPEATED, REPEATED)):
+        for score in _columns(study):
+            value = in_place(runs, kind, score)
+            if method == BASE and score == base["metric"]:
+                rows.append(base | {"score": score})
+            elif np.isfinite(value):
+                unit = 1.0 if score == FRECHET else 100.0
+                row = base | {"method": method, "label": method, "score": score, "metric": score}
+                rows.append(row | {"base": np.nan, "ours": unit * value})
+    return rows
 
 
 def _figures(score: str, values: np.ndarray) -> Row:

@@ -12,8 +12,8 @@ PRINTED = Path(__file__).parent / "printed"
 def printed(table: int) -> pd.DataFrame:
     """A table of the paper's scores: method, options, parameters, what was scored, printed.
 
-    Of Tables 3 and 9 that is a metric (`score`), of Table 4 a subset of GLUE, of Table 5 a benchmark; in
-    percent, Frechet distances as they are.
+    Of Tables 2, 3, 9 and 11 that is a metric (`score`), of Table 4 a subset of GLUE, of Table 5 a benchmark;
+    in percent, Frechet distances as they are.
     """
     return pd.read_csv(PRINTED / f"table{table}.csv").fillna({"options": ""})
 

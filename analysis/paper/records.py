@@ -9,11 +9,22 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.data import studies
-from analysis.data.studies import ENCODER_ALONE, GRID, MINIATURES, PERTURBATION, S2I, VTAB, Key, key_of
+from analysis.data.studies import (
+    ENCODER_ALONE,
+    GRID,
+    IMAGES,
+    MINIATURES,
+    PERTURBATION,
+    S2I,
+    SUBJECT,
+    VTAB,
+    Key,
+    key_of,
+)
 from analysis.data.table import Study, load
 
-BLOCKS = "blocks"
-STUDIES = (GRID, "hyperspherical", PERTURBATION, BLOCKS, "mechanism")
+BLOCKS, ENERGY = "blocks", "hyperspherical"
+STUDIES = (GRID, ENERGY, PERTURBATION, BLOCKS, "mechanism")
 """Sweeps that the figures need; what is there of other tasks comes from `studies.read_all`."""
 
 COMMITTED = "reference"
@@ -27,7 +38,8 @@ class Records:
     named: the studies of STUDIES that are there; lr_grid is vtab's.
     grids: the studies of the sweep lr_grid, one for each task, scale and subset, vtab's first.
     perturbation, blocks: of those sweeps, in the same way.
-    images: the studies of controllable generation, of any sweep that trains all of the paper's methods.
+    energy: the studies of the sweep hyperspherical of tasks that generate pictures.
+    images: the studies of tasks that generate pictures, of a grid or of the paper's own settings.
     language: the studies of GLUE and instruction tuning, in the same way, of any sweep.
     heads: the studies of heads and control encoders trained alone, by task, scale and subset.
     """
@@ -36,6 +48,7 @@ class Records:
     grids: list[Study]
     perturbation: list[Study]
     blocks: list[Study]
+    energy: list[Study]
     images: list[Study]
     language: list[Study]
     heads: dict[Key, Study]
@@ -48,14 +61,19 @@ class Records:
         missing |= {name: f"python -m study.sweep {name}" for name in others}
         if S2I not in self.heads:
             missing[ENCODER_ALONE] = f"python -m study.sweep {ENCODER_ALONE}"
-        for sweep, there in ((PERTURBATION, self.perturbation), (BLOCKS, self.blocks)):
-            if S2I not in map(key_of, there):
-                missing[studies.folder_name(S2I, sweep)] = studies.command(S2I, sweep)
+        for sweep, there, asked in (
+            (PERTURBATION, self.perturbation, [S2I, SUBJECT]),
+            (BLOCKS, self.blocks, [S2I]),
+            (ENERGY, self.energy, [S2I, SUBJECT]),
+        ):
+            for key in asked:
+                if key not in map(key_of, there):
+                    missing[studies.folder_name(key, sweep)] = studies.command(key, sweep)
         return missing
 
     def counts(self) -> dict[str, int]:
         """How many runs of each folder are used."""
-        lists = (self.grids, self.perturbation, self.blocks, self.images, self.language)
+        lists = (self.grids, self.perturbation, self.blocks, self.energy, self.images, self.language)
         every = [*self.named.values(), *self.heads.values(), *(study for part in lists for study in part)]
         rows = [s.runs.assign(study=s.runs.get("study", s.name))[["study", "run_id"]] for s in every]
         return pd.concat(rows).drop_duplicates()["study"].value_counts(sort=False).to_dict() if rows else {}
@@ -64,10 +82,10 @@ class Records:
 def gather(results: Path) -> Records:
     """Reads every study under `results` that the paper is made of.
 
-    Controllable generation trains longer than all the rest: what is not there of it is taken from the
-    committed records, results/reference, and named so.
+    The tasks that generate pictures train longer than all the rest: what is not there of them is taken from
+    the committed records, results/reference, and named so.
     """
-    here, committed = studies.read_all(results), studies.read_all(results / COMMITTED, task=S2I[0])
+    here, committed = studies.read_all(results), studies.read_all(results / COMMITTED, IMAGES)
 
     def first(choose: Callable[[Iterable[Study]], list[Study]]) -> list[Study]:
         chosen = choose(here)
@@ -95,6 +113,7 @@ def gather(results: Path) -> Records:
         grids=grids,
         perturbation=of_sweep(PERTURBATION),
         blocks=of_sweep(BLOCKS),
+        energy=[s for s in first(lambda some: studies.of_sweep(some, ENERGY)) if key_of(s)[0] in IMAGES],
         images=first(studies.images),
         language=studies.language(here),
         heads={k: _as_committed(s) for k, s in studies.heads(committed).items()} | studies.heads(here),

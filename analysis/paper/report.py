@@ -1,12 +1,12 @@
 """`python -m analysis.paper`: every figure and table of the paper that the records at hand allow.
 
 Reads under `results=` the studies perturbation, hyperspherical, blocks and mechanism, and whatever is of
-the sweep lr_grid, of controllable generation, of GLUE or of instruction tuning; counts compute and parameters
-exactly; and writes
-results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table3.csv and table9.csv (controllable
-generation), table4.csv and table5.csv (language), table6.csv and oft_against_naive.csv, mechanism.csv (the
-control), figures/ and report.html. Studies of controllable generation that are not there are taken from the
-committed ones under reference/. What needs records that are
+the sweep lr_grid, of controllable and subject-driven generation, of GLUE or of instruction tuning; counts
+compute and parameters exactly; and writes
+results/paper/: claims.csv (verdicts), compute.csv, parameters.csv, table2.csv and table11.csv (subject-driven
+generation), table3.csv and table9.csv (controllable generation), table4.csv and table5.csv (language),
+table6.csv and oft_against_naive.csv, mechanism.csv (the control), figures/ and report.html. Studies of
+generation that are not there are taken from the committed ones under reference/. What needs records that are
 not there is named with the command that makes them.
 """
 
@@ -19,27 +19,30 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.command import EXIT, RESULTS
-from analysis.data.studies import GRID, PERTURBATION, VTAB, key_of, title
+from analysis.data.studies import GRID, IMAGES, PERTURBATION, SUBJECT, VTAB, key_of, title
 from analysis.data.table import Study
 from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.figures.robustness import draw_robustness
 from analysis.paper.accounting.compute import compute_table
 from analysis.paper.accounting.parameters import parameter_table
 from analysis.paper.claims.blocks import judge_blocks_compute
-from analysis.paper.claims.judge import FROM_RECORDS, LANGUAGE, as_table, by_study, decide
+from analysis.paper.claims.judge import CLAIMS, FROM_RECORDS, PRINTED_SCORES, as_table, by_study, decide
 from analysis.paper.claims.part import SAME_SCORE, Part
 from analysis.paper.claims.small import judge_small
 from analysis.paper.control import control_sentences, control_table
+from analysis.paper.figures.beside import draw_beside
 from analysis.paper.figures.blocks import draw_blocks
-from analysis.paper.figures.generation import draw_for, other_sweeps
+from analysis.paper.figures.generation import draw_for
 from analysis.paper.figures.hyperspherical import draw_hyperspherical
 from analysis.paper.figures.mechanism import draw_mechanism
 from analysis.paper.figures.oft_against_naive import draw_oft_against_naive
 from analysis.paper.figures.perturbation import draw_perturbation
 from analysis.paper.image_tables import naive_against_oft
-from analysis.paper.records import BLOCKS, Records, gather
-from analysis.paper.sections import image_sections, language_sections, table_text
-from analysis.reporting.page import Picture, render_page
+from analysis.paper.records import BLOCKS, ENERGY, Records, gather
+from analysis.paper.sections import image_sections, language_sections
+from analysis.reporting.many import over_all
+from analysis.reporting.page import Picture, links, render_page
+from analysis.reporting.text_table import TextTable, table_text
 from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
 from study.errors import UsageError
@@ -82,22 +85,36 @@ def make(results: Path, records: Records) -> Path:
     shown = {name: table_text(table) for name, table in tables.items()}
     page = render_page(
         "paper",
+        folder,
         claims=claims.astype(object).where(claims.notna(), "").to_dict("records"),
-        verdicts=table_text(by_study(parts)),
+        overview=overview(by_study(parts)),
+        ranks=over_all({title(key_of(study)): study for study in records.grids}, folder / "figures"),
         compute=shown["compute"],
         parameters=shown["parameters"],
-        pictures=draw(records, results),
         tables=[*image_sections(records, results), *language_sections(records, results)],
+        pictures=[*draw(records, results), *beside(folder)],
         across_tasks=shown.get("table6"),
         missing=records.missing(),
         findings=control_sentences(tables["mechanism"]) if "mechanism" in tables else [],
         rivals=shown.get("oft_against_naive"),
         control=shown.get("mechanism"),
         records=records.counts(),
+        files=links(sorted(folder.glob("*.csv")), folder),
     )
     report = folder / "report.html"
     report.write_text(page, encoding="utf-8")
     return report
+
+
+def overview(verdicts: pd.DataFrame) -> TextTable:
+    """A row per claim with its statement, its verdict over all studies, and that on each of them.
+
+    Args:
+        verdicts: of `by_study`.
+    """
+    turned = verdicts.set_index("study").T.rename_axis("claim").reset_index()
+    turned.insert(1, "what it says", turned["claim"].map(CLAIMS))
+    return table_text(turned)
 
 
 def draw(records: Records, results: Path) -> list[Picture]:
@@ -111,21 +128,38 @@ def draw(records: Records, results: Path) -> list[Picture]:
     for study in records.grids:
         key = key_of(study)
         of_grid = folder / title(key).replace(" ", "_")
-        if key[0] == "s2i":
+        if key[0] in IMAGES:
             drawn += draw_for(GRID, study, of_grid)
         elif key != VTAB:
             caption = f"The same question as Figure 5's on {title(key)}."
             drawn.append((draw_robustness(study, of_grid), caption))
-    for sweep, study in other_sweeps(results).items():
-        drawn += draw_for(sweep, study, folder / f"{title(key_of(study)).replace(' ', '_')}_{sweep}")
+    for sweep, of_sweep in ((PERTURBATION, records.perturbation), (ENERGY, records.energy)):
+        for study in of_sweep:
+            if (key := key_of(study))[0] in IMAGES:
+                drawn += draw_for(sweep, study, folder / f"{title(key).replace(' ', '_')}_{sweep}")
     return [Picture(path, caption) for path, caption in drawn if path is not None]
+
+
+def beside(folder: Path) -> list[Picture]:
+    """The printed scores and ours side by side, of every table that has both.
+
+    Args:
+        folder: with the tables' CSVs.
+    """
+    pictures = []
+    for path in sorted(folder.glob("table*.csv"), key=lambda path: int(path.stem.removeprefix("table"))):
+        table = pd.read_csv(path)
+        if {"printed", "ours", "options"} <= set(table):
+            drawn = draw_beside(table, int(path.stem.removeprefix("table")), folder / "figures")
+            pictures += [Picture(*drawn)] if drawn else []
+    return pictures
 
 
 def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
     """The parts of every claim that can be decided."""
     by_kind = {
         GRID: records.grids, PERTURBATION: records.perturbation, BLOCKS: records.blocks,
-        LANGUAGE: records.language,
+        PRINTED_SCORES: [*records.language, *(s for s in records.images if key_of(s)[0] == SUBJECT[0])],
     }  # fmt: skip
     parts = [part for claim, (kind, _) in FROM_RECORDS.items() for part in decide(claim, by_kind[kind])]
     unet = parameters[(parameters["table"] == "2") & ~parameters["options"].str.contains("sides")]

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from analysis.data import studies
-from analysis.data.labels import is_missing
-from analysis.data.studies import ENCODER_ALONE, HEAD_ALONE, MINIATURES, S2I, key_of
-from analysis.paper.image_tables import FRECHET, SCORES, blocks_table, control_table
+from analysis.data.studies import ENCODER_ALONE, HEAD_ALONE, MINIATURES, S2I, SUBJECT, key_of
+from analysis.data.table import Study
+from analysis.paper.image_tables import (
+    AT_PAPERS_SCALE,
+    SCORES,
+    blocks_table,
+    control_table,
+    sides_table,
+    subject_table,
+)
 from analysis.paper.printed_form import as_printed, ours, sources
-from analysis.paper.records import BLOCKS, Records
+from analysis.paper.records import BLOCKS, ENERGY, Records
 from analysis.paper.tables import asked_elsewhere, glue_table, instruct_table
+from analysis.reporting.text_table import TextTable, table_text
 
 PAPER_COMMANDS = {
     "glue": [
@@ -24,12 +30,6 @@ PAPER_COMMANDS = {
     "instruct": ["python -m study.sweep instruct_paper", "python -m study.evaluate instruct_paper"],
 }
 """What makes the records at the paper's scale. For LoRA and OFT on GLUE the paper states no rates."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    columns: list[str]
-    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -81,62 +81,87 @@ def language_sections(records: Records, results: Path) -> list[TableSection]:
 
 
 def image_sections(records: Records, results: Path) -> list[TableSection]:
-    """Tables 3 and 9 for the report; each is written as table3.csv and table9.csv, too."""
-    of_blocks = [study for study in records.blocks if key_of(study)[0] == S2I[0]]
-    tables = {3: control_table(records.images, records.heads), 9: blocks_table(of_blocks)}
-    headings = {3: "Controllable generation", 9: "Controllable generation by number of blocks"}
-    grid = f"python -m study.sweep {{}} task={S2I[0]} scale=paper"
-    commands = {
-        3: {
-            "paper": ["python -m study.sweep s2i_paper", grid.format(studies.GRID) + " lr=1e-6..1e-1:6"],
-            "mini": [studies.command(S2I), f"python -m study.sweep {ENCODER_ALONE}"],
-        },
-        9: {
-            "paper": [grid.format(BLOCKS) + " method=ether lr=1e-3"],
-            "mini": [studies.command(S2I, BLOCKS)],
-        },
+    """Tables 2, 3, 9 and 11 for the report; each is written as table2.csv, ... , too."""
+
+    def of(task: str, some: list[Study]) -> list[Study]:
+        return [study for study in some if key_of(study)[0] == task]
+
+    s2i, subject = S2I[0], SUBJECT[0]
+    tables = {
+        2: subject_table(of(subject, records.images)),
+        3: control_table(of(s2i, records.images), records.heads),
+        9: blocks_table(of(s2i, records.blocks)),
+        11: sides_table(of(subject, records.energy)),
     }
     sections = []
     for number, table in tables.items():
         table.to_csv(results / "paper" / f"table{number}.csv", index=False)
-        forms = {scale: ours(table, scale) for scale in ("paper", "mini")}
-        text = {
-            scale: None if form is None else table_text(_titled(form, scale)) for scale, form in forms.items()
-        }
+        names = SCORES[s2i if number in (3, 9) else subject]
+        paper, mini = (ours(table, scale) for scale in ("paper", "mini"))
+        at_scale = names | AT_PAPERS_SCALE
         sections.append(
             TableSection(
-                heading=f"{headings[number]} (Table {number})",
-                unit="Percent; a Frechet distance is itself, and less of it is better",
-                printed=table_text(_titled(as_printed(number), "paper")),
-                paper=text["paper"],
-                mini=text["mini"],
-                commands=commands[number],
+                heading=f"{HEADINGS[number]} (Table {number})",
+                unit=UNITS[number],
+                printed=table_text(as_printed(number).rename(columns=at_scale)),
+                paper=None if paper is None else table_text(paper.rename(columns=at_scale)),
+                mini=None if mini is None else table_text(mini.rename(columns=names)),
+                commands=COMMANDS[number],
                 sources=sources(table, "paper"),
-                lacking=NOTES if number == 3 else [],
+                lacking=NOTES.get(number, []),
             )
         )
     return sections
 
 
-NOTES = [
-    "The miniature's pictures are composed sprites, no photographs. Its Frechet distance is in the features "
-    "of a network trained on such pictures, and so no FID. The numbers of parameters include the control "
-    "encoder's; the paper's do not."
-]
+HEADINGS = {
+    2: "Subject-driven generation",
+    3: "Controllable generation",
+    9: "Controllable generation by number of blocks",
+    11: "Subject-driven generation, ETHER+ on one side and on both",
+}
+_OF_S2I = "Percent; a Frechet distance is itself, and less of it is better"
+_OF_SUBJECT = "Percent of similarities and shares, of LPIPS too"
+UNITS = {2: _OF_SUBJECT, 3: _OF_S2I, 9: _OF_S2I, 11: _OF_SUBJECT}
+COMMANDS = {
+    2: {
+        "paper": [
+            "python -m study.sweep subject_paper",
+            "python -m study.sweep lr_grid task=subject scale=paper",
+        ],
+        "mini": [studies.command(SUBJECT)],
+    },
+    3: {
+        "paper": [
+            "python -m study.sweep s2i_paper",
+            "python -m study.sweep lr_grid task=s2i scale=paper lr=1e-6..1e-1:6",
+        ],
+        "mini": [studies.command(S2I), f"python -m study.sweep {ENCODER_ALONE}"],
+    },
+    9: {
+        "paper": ["python -m study.sweep blocks task=s2i scale=paper method=ether lr=1e-3"],
+        "mini": [studies.command(S2I, BLOCKS)],
+    },
+    11: {
+        "paper": ["python -m study.sweep hyperspherical task=subject scale=paper method=ether_plus lr=6e-3"],
+        "mini": [studies.command(SUBJECT, ENERGY)],
+    },
+}
+"""What makes the records of each table, by scale."""
 
 
-def _titled(form: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """With the paper's names of the scores; only at its own scale is the Frechet distance the FID."""
-    return form.rename(columns=SCORES | ({FRECHET: "FID"} if scale == "paper" else {}))
-
-
-def table_text(table: pd.DataFrame) -> TextTable:
-    """Numbers with four digits; empty where a value is missing."""
-
-    def text(value: object) -> str:
-        if is_missing(value):
-            return ""
-        return f"{value:,.4g}" if isinstance(value, float) else str(value)
-
-    rows = [[text(value) for value in row] for row in table.itertuples(index=False)]
-    return TextTable([str(name) for name in table.columns], rows)
+_SPRITES = "The miniature's pictures are composed sprites, no photographs."
+NOTES = {
+    2: [
+        f"{_SPRITES} Its subject fidelity is the share of a person's looks that a network finds, its prompt "
+        "fidelity that of what a prompt says: neither DINO nor CLIP-T. One is bought with the other, so the "
+        "learning rate is tuned for their harmonic mean, which the paper does not print.",
+        "LPIPS is a distance of generated from real pictures, printed as if more of it were better. It is no "
+        "measure of quality: in the paper ETHER, whose pictures are least like the subject, has the most.",
+    ],
+    3: [
+        f"{_SPRITES} Its Frechet distance is in the features of a network trained on such pictures, and so "
+        "no FID. The numbers of parameters include the control encoder's; the paper's do not."
+    ],
+}
+"""What is said below a table."""

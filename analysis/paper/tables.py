@@ -40,7 +40,7 @@ Rows = list[Row]
 SCORE = ("ours", "low", "high")
 COLUMNS = ["metric", *SCORE, "printed", "base", "parameters", "seeds", "lr", "model", "data", "study"]
 BASE, HEAD = "base", "head"
-ENCODER, REAL = "encoder", "real"
+ENCODER = "encoder"
 """Of controllable generation: see `analysis.paper.image_tables`."""
 AVERAGE = "average"
 """Over the eight subsets of GLUE, as the paper prints it."""

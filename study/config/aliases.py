@@ -49,6 +49,7 @@ METHODS = {
     "peftoft": Variant("peft:oft"),
     "etherplus": Variant("ether_plus"),
     "householder": Variant("hra"),
+    **dict.fromkeys(["finetuning", "fullfinetuning", "fullft", "fft", "ft", "dreambooth"], Variant("full")),
     "bone": Variant("miss"),
     "krona": Variant("lokr"),
     "lohalora": Variant("loha"),

@@ -66,6 +66,7 @@ class ModelSummary:
         adapted: its adapted modules by entry of `task.target_modules`, each under the longest that names it.
         head: the task's head; of a task without one, layers outside the blocks that are not adapted.
         head_is_trained: whether the task trains its head beside the adapter (`task.head_lr`).
+        finetuned: the parts that a method trains in full: `all of it`, or names of modules.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ModelSummary:
     adapted: Mapping[str, int]
     head: tuple[str, ...]
     head_is_trained: bool
+    finetuned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class Inspection:
         return cls(
             Fingerprints(**content["fingerprints"]),
             DataSummary(**{**data, "columns": columns, "notes": notes, "lengths": lengths}),
-            ModelSummary(**{**model, "head": tuple(model["head"])}),
+            ModelSummary(
+                **{**model, "head": tuple(model["head"]), "finetuned": tuple(model.get("finetuned", ()))}
+            ),
             tuple(content["parameters"]),
         )
 

@@ -71,17 +71,21 @@ def _lengths(lengths: Lengths | None) -> str:
 def _model_lines(task: TaskSettings, model: ModelSummary) -> list[str]:
     return [
         f"  model {task.model}: {model.name}, {model.size:,} parameters",
-        f"  adapts {_adapted(model)}{_head(model)}",
+        f"  {_adapted(model)}{_head(model)}",
     ]
 
 
 def _adapted(model: ModelSummary) -> str:
+    finetuned = f"trains {', '.join(model.finetuned)} in full"
+    if model.finetuned and not model.adapted:
+        return finetuned
     total = sum(model.adapted.values())
-    return f"{total} layers ({', '.join(f'{count} {entry}' for entry, count in model.adapted.items())})"
+    layers = f"{total} layers ({', '.join(f'{count} {entry}' for entry, count in model.adapted.items())})"
+    return f"adapts {layers}{f'; or {finetuned}' if model.finetuned else ''}"
 
 
 def _head(model: ModelSummary) -> str:
-    if not model.head:
+    if not model.head or not (model.adapted or model.head_is_trained):
         return ""
     how = "trains the head" if model.head_is_trained else "leaves out the head"
     return f"; {how} ({', '.join(model.head)})"

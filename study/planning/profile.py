@@ -10,6 +10,9 @@ from typing import Any
 BYTES_PER_NUMBER = 12
 """Of a trained number, in float32: itself and Adam's two averages. Its gradient is counted in the step."""
 
+BYTES_STANDING = 4
+"""Of a number of the adapter that stands in the model, for all runs once; full finetuning's is a model."""
+
 
 class RunMapping(StrEnum):
     """How runs train together over one model; what it means is in `study.training.packing.packed_model`."""
@@ -39,8 +42,8 @@ class Footprint:
     run_mb: float | None = None
 
     def trained_mb(self, runs: int) -> float:
-        """Adapters of so many runs with their optimizer."""
-        return runs * self.num_params * BYTES_PER_NUMBER / 2**20
+        """Adapters of so many runs with their optimizer, and the one that stands in the model."""
+        return self.num_params * (runs * BYTES_PER_NUMBER + BYTES_STANDING) / 2**20
 
     def pack_mb(self, runs: int) -> float:
         """All that a pack of so many runs needs at most: weights, adapters, optimizer, activations.

@@ -58,6 +58,7 @@ METRIC = "metric."
 """How the columns of further metrics begin."""
 
 LOWER_IS_BETTER = "lower_is_better"
+TRADE_OFF = "trade_off"
 """The column of the further metrics of which less is better, in tables of tasks that have any."""
 
 PICTURES = "pictures"
@@ -69,8 +70,8 @@ class Outcome:
     """How a run ended, and what was measured of it.
 
     `further` has the task's metrics beside the primary one, on test: columns `metric.<name>`. Tasks name
-    them, so it is a mapping. `lower_is_better` names those of which less is better: a column of that
-    name, with commas between, if there are any.
+    them, so it is a mapping. `lower_is_better` names those of which less is better, `trade_off` the two
+    that the primary one is the harmonic mean of: columns of those names, with commas between, if there are.
     """
 
     status: str = column("ok | diverged | failed")
@@ -109,6 +110,7 @@ class Outcome:
     pack_size: int = column("runs trained together", default=0)
     further: Mapping[str, float] = dataclasses.field(default_factory=dict)
     lower_is_better: tuple[str, ...] = ()
+    trade_off: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,9 @@ class RunRecord:
     def row(self) -> dict[str, Any]:
         """The run's row of `runs`, by column."""
         known = vars(self.identity) | vars(self.outcome) | vars(self.circumstances)
-        settings, lower = known.pop("settings"), ",".join(known.pop(LOWER_IS_BETTER))
-        kept = {LOWER_IS_BETTER: lower, PICTURES: self.pictures}
+        settings = known.pop("settings")
+        kept = {name: ",".join(known.pop(name)) for name in (LOWER_IS_BETTER, TRADE_OFF)}
+        kept |= {PICTURES: self.pictures}
         return _with_metrics(known) | {name: value for name, value in kept.items() if value} | dict(settings)
 
     def to_json(self) -> dict[str, Any]:
@@ -216,6 +219,7 @@ class RunRecord:
                 _filled(Outcome, row),
                 further=_metrics_in(row),
                 lower_is_better=tuple(filter(None, row.get(LOWER_IS_BETTER, "").split(","))),
+                trade_off=tuple(filter(None, row.get(TRADE_OFF, "").split(","))),
             ),
             _filled(Circumstances, row),
             tuple(

@@ -7,8 +7,9 @@ are the fields of `study.storage.rows`.
 Beside them, `runs` has one `method.<name>.<option>` column per method option (empty for the other methods'
 runs) and one `task.<setting>` column per task setting. Where a task has metrics beside the primary one, there
 is a `metric.<name>` column for each, on test in `runs`, on validation in `history`; `lower_is_better` in
-`runs` names those of which less is better, where there are any. Where its runs keep pictures, `runs` has
-`pictures`, the digest of `samples/<run_id>.png`.
+`runs` names those of which less is better, where there are any, and `trade_off` the two that the primary one
+is the harmonic mean of. Where its runs keep pictures, `runs` has `pictures`, the digest of
+`samples/<run_id>.png`.
 """
 
 from __future__ import annotations

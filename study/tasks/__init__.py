@@ -42,20 +42,26 @@ class Task(ABC):
         metric: name of the primary metric in `metrics`.
         higher_is_better: its direction.
         lower_is_better: the further metrics in `metrics` of which less is better; of the others more is.
+        trade_off: two further metrics of which the primary one is the harmonic mean; figures draw the one
+            against the other.
         chance: what a guess reaches.
         generates: whether predictions are made of what `sample` gives, not of `forward`'s outputs.
         kept_pictures: how many test examples each run leaves pictures of; see `pictures`.
         head_modules: modules to train beside the adapter when `task.head_lr` is set.
+        finetuned_parts: modules of the model that full finetuning trains, with all in them; if none is named,
+            the whole model.
         padding: what pads rows that are shorter than others, by the tensor's name; 0 where it is not named.
     """
 
     metric: str
     higher_is_better: bool = True
     lower_is_better: Sequence[str] = ()
+    trade_off: Sequence[str] = ()
     chance: float
     generates: bool = False
     kept_pictures: int = 0
     head_modules: Sequence[str] = ()
+    finetuned_parts: Sequence[str] = ()
     padding: Mapping[str, int] = {}
 
     def __init__(self, settings: TaskSettings) -> None:
@@ -81,6 +87,16 @@ class Task(ABC):
     @abstractmethod
     def examples(self, split: str, indices: Tensor) -> Batch:
         """The examples at `indices`, (rows,), as tensors with one row each."""
+
+    def rows(self, split: str, seed: int) -> Tensor:
+        """Which examples of a split a run with this seed has: their indices, all of them by default.
+
+        A task of several subjects, of which each seed learns another, gives each seed its own. An index may
+        stand there more than once; of what is scored, every seed has as many.
+        """
+        import torch
+
+        return torch.arange(self.size(split))
 
     @abstractmethod
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -111,13 +127,23 @@ class Task(ABC):
         """Metrics of one run over a whole split, nan where predictions are; `metric` among them.
 
         One that is named `real_NAME` is what NAME is of the real thing in the place of what is generated, the
-        same for every run: figures of NAME draw it as a line.
+        same for every run of a seed: figures of NAME draw it as a line. So is `repeated_NAME`, of what was
+        trained on, given out again.
         """
+
+    def against_untouched(self, metrics: dict[str, float], untouched: dict[str, float]) -> dict[str, float]:
+        """Further metrics, which compare a run on the test split with the untouched base model.
+
+        Args:
+            metrics: the run's, without the primary one.
+            untouched: the base model's, on the same rows.
+        """
+        return {}
 
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What a run keeps to be looked at, by what it shows: (rows, 3, height, width) each, uint8, of one
-        size. Asked for the first `kept_pictures` test examples, by name in the order of display; the last is
-        what the run generated, those before it are the same for every run.
+        size. Asked for the first `kept_pictures` of a run's test examples, by name in the order of display;
+        the last is what the run generated, those before it are the same for every run of a seed.
 
         Args:
             outputs: as for `predictions`.
@@ -149,17 +175,19 @@ class Task(ABC):
         """
         import torch
 
-        size = min(self.settings.batch_size, self.size("train"))
-        epoch, position = divmod(step, self.size("train") // size)
+        rows = self.rows("train", seed)
+        size = min(self.settings.batch_size, len(rows))
+        epoch, position = divmod(step, len(rows) // size)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = torch.randperm(self.size("train"), generator=generator)
+        order = rows[torch.randperm(len(rows), generator=generator)]
         return self.examples("train", order[position * size : (position + 1) * size])
 
-    def batches(self, split: str) -> Iterator[Batch]:
-        """A whole split in order, `eval_batch_size` examples at a time."""
+    def batches(self, split: str, rows: Tensor | None = None) -> Iterator[Batch]:
+        """A split's examples at `rows` in this order, or all, `eval_batch_size` at a time."""
         import torch
 
-        for indices in torch.arange(self.size(split)).split(self.settings.eval_batch_size):
+        rows = torch.arange(self.size(split)) if rows is None else rows
+        for indices in rows.split(self.settings.eval_batch_size):
             yield self.examples(split, indices)
 
 
@@ -195,7 +223,7 @@ def load(settings: TaskSettings) -> Task:
     raise UsageError(f"{module.__file__}: no task in it; define a subclass of study.tasks.Task")
 
 
-SHARED = {"s2i": "portraits"}
+SHARED = {"s2i": "portraits", "subject": "portraits"}
 """Names of shipped models that are not their task's, for several tasks share them."""
 
 

@@ -29,7 +29,7 @@ from study.tasks.diffusion.latent_cache import CachedLatents
 from study.tasks.diffusion.latents import VaeLatents
 from study.tasks.diffusion.map_scenes import MapScenes
 from study.tasks.diffusion.pipeline import load_pipeline
-from study.tasks.diffusion.sampling import noised, sample
+from study.tasks.diffusion.sampling import drawn_noise, even_times, noise_of, noised, sample
 from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, class_planes, control_pictures
 from study.tasks.diffusion.segmenter_judge import SegmenterJudge
 from study.tasks.loading.device import device
@@ -57,6 +57,7 @@ class S2i(Task):
     lower_is_better = ("frechet_distance",)
     generates = True
     kept_pictures = 8
+    finetuned_parts = ("unet",)
 
     def __init__(self, settings: TaskSettings) -> None:
         super().__init__(settings)
@@ -143,19 +144,14 @@ class S2i(Task):
         """Examples with noise of their own: the same in every run, at times spread evenly over the split."""
         rows = indices.tolist()
         latents = self._latents_of(split, rows)
-        noise = torch.stack([_noise(latents[0].shape, self._first[split] + row) for row in rows])
-        share = (indices.double() * _GOLDEN) % 1  # of any first n, close to even
-        times = (share * self.pipeline.scheduler.config.num_train_timesteps).long()
-        return self._batch(split, indices, latents, noise, times)
+        numbers = [self._first[split] + row for row in rows]
+        noise = torch.stack([noise_of(number, latents.shape[1:]) for number in numbers])
+        return self._batch(split, indices, latents, noise, even_times(self.pipeline.scheduler, indices))
 
     def batch(self, seed: int, step: int) -> Batch:
         """As of any task, with noise and times that the seed and the step draw."""
         made = super().batch(seed, step)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        noise = torch.randn(made["latents"].shape, generator=generator)
-        steps = self.pipeline.scheduler.config.num_train_timesteps
-        times = torch.randint(steps, (len(noise),), generator=generator)
-        return made | self._noised(made["latents"], noise, times)
+        return made | vars(drawn_noise(self.pipeline.scheduler, made["latents"], seed, step))
 
     def _batch(self, split: str, indices: Tensor, latents: Tensor, noise: Tensor, times: Tensor) -> Batch:
         made = {
@@ -207,9 +203,9 @@ class S2i(Task):
             self.pipeline.scheduler,
             batch["noise"],
             (ids, self._empty.to(ids.device).expand_as(ids)),
-            self._control(batch["maps"]),
             2 if builds_skeletons() else self._sampling_steps,  # where memory is counted, more take no more
             GUIDANCE if self.settings.guidance is None else self.settings.guidance,
+            model.control_encoder(self._control(batch["maps"])),
         )
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -252,14 +248,6 @@ class S2i(Task):
             "real": _in_bytes(self._decoded(batch["latents"]) / 2 + 0.5),
             "generated": _in_bytes(self._decoded(outputs) / 2 + 0.5),
         }
-
-
-_GOLDEN = (5**0.5 - 1) / 2
-"""Multiples of it fill the unit interval evenly, however many there are."""
-
-
-def _noise(shape: Sequence[int], number: int) -> Tensor:
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(number))
 
 
 def _in_bytes(pictures: Tensor) -> Tensor:

@@ -48,6 +48,23 @@ def splits(task: Task) -> str:
     return ""
 
 
+def rows(task: Task) -> str:
+    """A seed's rows are examples of the split, the same each time, and in what is scored as many for each."""
+    for split in SPLITS:
+        of_seeds = [task.rows(split, seed) for seed in range(4)]
+        fix = "give the indices of examples of this split"
+        for found in of_seeds:
+            need(len(found) > 0, f"a seed has no rows of {split}", fix)
+            inside = bool(((found >= 0) & (found < task.size(split))).all())
+            need(inside, f"a seed's rows of {split} are not in it", fix)
+        same = torch.equal(task.rows(split, 0), of_seeds[0])
+        need(same, f"the same seed has other rows of {split}", "make rows of split and seed alone")
+        counts = {len(found) for found in of_seeds}
+        if split != "train":
+            need(len(counts) == 1, f"seeds have {sorted(counts)} rows of {split}", "give each as many")
+    return ""
+
+
 def batches(task: Task) -> str:
     """Batches have one row per example in every tensor, and together are the whole split."""
     total = 0
@@ -78,10 +95,11 @@ def order(task: Task) -> str:
 
 
 def epochs(task: Task) -> str:
-    """An epoch visits every training example once, but for a last, smaller batch."""
-    size, examples = task.settings.batch_size, task.size("train")
+    """An epoch visits every training example of a seed once, but for a last, smaller batch."""
+    rows = task.rows("train", 0)
+    size, examples = task.settings.batch_size, len(rows)
     steps = examples // size
-    everything = _first_rows(task, "train", examples)
+    everything = task.examples("train", rows)
     *visited, known = _distinct(task, [*(task.batch(0, step) for step in range(steps)), everything])
     seen = set().union(*visited)
     fix = "take the examples of an epoch in a new order, batch by batch"
@@ -209,7 +227,7 @@ def model(task: Task) -> str:
     return ""
 
 
-_ALL = (splits, batches, order, epochs, outputs, generation, training, model)
+_ALL = (splits, rows, batches, order, epochs, outputs, generation, training, model)
 CHECKS: dict[str, Callable[[Task], str]] = {check.__name__: check for check in _ALL}
 """By short name."""
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from study import methods
 from study.errors import UsageError
+from study.methods.full import FullConfig
 from study.planning.runs import Run
 from study.tasks import Task
 from study.tasks.loading.pretrained import block_layers
@@ -21,10 +22,13 @@ def peft_config(run: Run, task: Task, model: nn.Module) -> PeftConfig:
     """
     head = list(task.head_modules) if task.settings.trains_head else None
     config = methods.config(run.method, dict(run.options), target_modules(task, model), head)
+    if isinstance(config, FullConfig) and run.options.get("target_modules") is None:
+        config.target_modules = list(task.finetuned_parts) or None  # not the layers for adapters
     if task.settings.refit_steps and not getattr(config, "magnitudes", False):
+        with_magnitudes = [n for n in sorted(methods.own_names()) if "magnitudes" in methods.options(n)]
         raise UsageError(
             f"task.refit_steps={task.settings.refit_steps}: {run.method} trains no magnitudes;"
-            f" method.METHOD.magnitudes=true adds them to {', '.join(sorted(methods.own_names()))}"
+            f" method.METHOD.magnitudes=true adds them to {', '.join(with_magnitudes)}"
         )
     return config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 
 import torch
 from peft import PeftConfig
@@ -11,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from study import tasks
 from study.errors import UsageError, causes, first_line
+from study.methods.full import FullConfig
 from study.planning.inspection import Fingerprints, Inspection, ModelSummary
 from study.planning.jobs import Provenance, TrainJob
 from study.planning.origin import changed_packages
@@ -87,11 +89,14 @@ def inspection(
     """
     model = _skeleton(task)
     size = sum(weight.numel() for weight in model.parameters())
-    parameters, targets = [], set[str]()
+    parameters, targets, finetuned = [], set[str](), set[str]()
     for run in runs:
         try:
             config = config_of(run, task, model)
-            targets |= set(config.target_modules or ())  # type: ignore[attr-defined]
+            if isinstance(config, FullConfig):
+                finetuned |= set(config.target_modules or ["all of it"])
+            else:
+                targets |= set(config.target_modules or ())  # type: ignore[attr-defined]
             count = parameter_count(model, config)
             if count is None:
                 model = _skeleton(task)  # it may have been left half adapted
@@ -100,7 +105,8 @@ def inspection(
         except (ValueError, TypeError) as error:
             raise UsageError(f"method {run.method}: {first_line(error)}") from error
         parameters.append(count)
-    return Inspection(found, task.data_summary(), _summary(task, model, size, targets), tuple(parameters))
+    summary = replace(_summary(task, model, size, targets), finetuned=tuple(sorted(finetuned)))
+    return Inspection(found, task.data_summary(), summary, tuple(parameters))
 
 
 def _skeleton(task: Task) -> nn.Module:

@@ -69,7 +69,8 @@ def _has_storage(value: Any) -> bool:
 def peak_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float:
     """Most MB (2^20 bytes) that a training step and a batch of evaluation take beside model and optimizer."""
     runs = packed.runs
-    training, valid = task.batch(0, 0), next(task.batches("valid"))  # made on the CPU, perhaps by a cache
+    # Made on the CPU, perhaps by a cache.
+    training, valid = task.batch(0, 0), next(task.batches("valid", task.rows("valid", 0)))
     train_mode(packed.base)
     with Peak() as step:
         forward_backward(task, packed, parameters, [training] * runs)

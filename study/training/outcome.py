@@ -14,7 +14,9 @@ from study.tasks import Task
 from study.training.passes import Scores
 
 DIVERGED_LOSS = 1.05
-"""A run whose validation loss ends above this many times the one at step 0 has diverged."""
+"""A run whose validation loss ends above this many times the one at step 0, and whose score is no better than
+then, has diverged. A higher loss with a better score is no divergence: a model that has learnt one subject is
+a worse model of all pictures."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class TrainedRun:
 
 def outcome_of(
     task: Task,
-    base_scores: dict[str, float],
+    base_scores: Mapping[str, Scores],
     history: Sequence[HistoryRow],
     test: Scores,
     diverged: tuple[int, str] | None,
@@ -95,16 +97,18 @@ def outcome_of(
     """How a run ended.
 
     Args:
-        base_scores: primary metric of the untouched base model per split.
+        base_scores: of the untouched base model per split, on this run's rows.
         history: the run's; the last point is that of the trained run.
         test: the trained run on the test split.
         diverged: the step and the reason, if training has found that it diverged.
     """
     first, end = history[0].valid_loss, history[-1]
     last = end.valid_loss
-    if diverged is None and not last <= DIVERGED_LOSS * first:
+    better = end.valid > history[0].valid if task.higher_is_better else end.valid < history[0].valid
+    if diverged is None and not (last <= DIVERGED_LOSS * first or (math.isfinite(last) and better)):
         diverged = (effort.steps, f"validation loss {last:.4g} at the end, {first:.4g} at step 0")
     step, reason = diverged or (None, "")
+    further = test.further | task.against_untouched(test.further, base_scores["test"].further)
     return Outcome(
         status="diverged" if diverged else "ok",
         reason=reason,
@@ -112,8 +116,8 @@ def outcome_of(
         metric=task.metric,
         higher_is_better=task.higher_is_better,
         chance=task.chance,
-        base_valid=base_scores["valid"],
-        base_test=base_scores["test"],
+        base_valid=base_scores["valid"].primary,
+        base_test=base_scores["test"].primary,
         valid=end.valid if math.isfinite(end.valid) else task.chance,
         test=test.primary if math.isfinite(test.primary) else task.chance,
         loss_first=first if math.isfinite(first) else math.nan,
@@ -127,6 +131,7 @@ def outcome_of(
         seconds=effort.seconds,
         step_seconds=effort.step_seconds,
         pack_size=effort.pack_size,
-        further=test.further,
-        lower_is_better=tuple(name for name in test.further if name in task.lower_is_better),
+        further=further,
+        lower_is_better=tuple(name for name in further if name in task.lower_is_better),
+        trade_off=tuple(task.trade_off),
     )

@@ -74,16 +74,39 @@ Call = Callable[[Forward, Batch], Tensor]
 
 
 @torch.no_grad()
-def evaluate(task: Task, model: nn.Module, split: str) -> Scores:
-    """A model on all of a split, as of one run."""
+def evaluate(task: Task, model: nn.Module, split: str, seed: int | None = None) -> Scores:
+    """A model on all of a split, as of one run; on those of its rows that a run with `seed` has, if given."""
     device = next(model.parameters()).device
     streams = RunStreams([0], device)
-    return _evaluate(task, model, split, streams, device, lambda function, batch: function(model, batch))[0]
+    rows = torch.arange(task.size(split)) if seed is None else task.rows(split, seed)
+    by_run = _evaluate(task, model, split, [rows], streams, device, lambda f, batch: f(model, batch))
+    return by_run[0]
+
+
+class BaseScores:
+    """The scores per split of an untouched base model on the rows of a seed, each measured once.
+
+    Ask before the model is adapted.
+    """
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        self._task, self._model = task, model
+        self._known: dict[tuple[str, tuple[int, ...]], Scores] = {}
+
+    def __call__(self, seed: int) -> dict[str, Scores]:
+        """By split: `valid` and `test`."""
+        scores = {}
+        for split in ("valid", "test"):
+            key = (split, tuple(self._task.rows(split, seed).tolist()))
+            if key not in self._known:
+                self._known[key] = evaluate(self._task, self._model, split, seed)
+            scores[split] = self._known[key]
+        return scores
 
 
 @torch.no_grad()
 def evaluate_runs(task: Task, packed: PackedModel, flat: Tensor, split: str) -> list[Scores]:
-    """Every run on all of a split.
+    """Every run on all of its rows of a split.
 
     Args:
         flat: the runs' parameters, (runs, num_params).
@@ -92,7 +115,8 @@ def evaluate_runs(task: Task, packed: PackedModel, flat: Tensor, split: str) -> 
     def call(function: Forward, batch: Batch) -> Tensor:
         return packed(flat, function, batch)
 
-    return _evaluate(task, packed.base, split, packed.streams, packed.device, call)
+    rows = [task.rows(split, seed) for seed in packed.streams.seeds]
+    return _evaluate(task, packed.base, split, rows, packed.streams, packed.device, call)
 
 
 def losses_and_predictions(
@@ -106,13 +130,27 @@ def losses_and_predictions(
 
 
 def _evaluate(
-    task: Task, model: nn.Module, split: str, streams: RunStreams, device: torch.device, call: Call
+    task: Task,
+    model: nn.Module,
+    split: str,
+    rows: Sequence[Tensor],
+    streams: RunStreams,
+    device: torch.device,
+    call: Call,
 ) -> list[Scores]:
-    """Every run on the same batches, with `model`, that `call` uses, in evaluation mode."""
-    predictions, losses, references = [], [], []
+    """Every run on its own rows of a split, with `model`, that `call` uses, in evaluation mode.
+
+    Args:
+        rows: one tensor of indices per run, all of one length; runs with the same rows share their batches.
+    """
+    keys = [tuple(of_run.tolist()) for of_run in rows]
+    predictions, losses = [], []
+    references: dict[tuple[int, ...], list[Batch]] = {key: [] for key in keys}
     with evaluation_mode(model), seeded(SPLITS.index(split)):  # for what a task draws to make its batches
-        for number, batch in enumerate(task.batches(split)):
-            stacked = stack_runs(task, [batch] * streams.runs, device)
+        different = [task.batches(split, torch.tensor(key, dtype=torch.long)) for key in references]
+        for number, batches in enumerate(zip(*different, strict=True)):
+            by_rows = dict(zip(references, batches, strict=True))
+            stacked = stack_runs(task, [by_rows[key] for key in keys], device)
 
             def results(stacked: Batch = stacked) -> tuple[Tensor, Tensor]:
                 return losses_and_predictions(task, call, stacked, device)
@@ -121,11 +159,13 @@ def _evaluate(
             by_run = [values.unflatten(0, (streams.runs, -1)).cpu() for values in of_runs]
             losses.append(by_run[0].double())
             predictions.append(by_run[1])
-            references.append(batch)
-    predicted, reference = torch.cat(predictions, 1), task.collate(references)
+            for key, batch in by_rows.items():
+                references[key].append(batch)
+    predicted = torch.cat(predictions, 1)
+    collated = {key: task.collate(batches) for key, batches in references.items()}
     scores = []
     for run, loss in enumerate(torch.cat(losses, 1).mean(1).tolist()):
-        metrics = task.metrics(predicted[run], reference)
+        metrics = task.metrics(predicted[run], collated[keys[run]])
         scores.append(Scores(metrics.pop(task.metric), loss, metrics))
     return scores
 
@@ -137,10 +177,13 @@ def pictures_of_runs(task: Task, packed: PackedModel, flat: Tensor) -> list[dict
     Args:
         flat: the runs' parameters, (runs, num_params).
     """
-    if not (count := min(task.kept_pictures, task.size("test"))):
+    if not task.kept_pictures:
         return [{} for _ in range(packed.runs)]
-    examples = task.examples("test", torch.arange(count))
-    batch = stack_runs(task, [examples] * packed.runs, packed.device)
+    by_seed = {
+        seed: task.examples("test", task.rows("test", seed)[: task.kept_pictures])
+        for seed in dict.fromkeys(packed.streams.seeds)
+    }
+    batch = stack_runs(task, [by_seed[seed] for seed in packed.streams.seeds], packed.device)
 
     def pictures() -> dict[str, Tensor]:
         with autocast(task.settings, packed.device):

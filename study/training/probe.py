@@ -17,6 +17,7 @@ from peft import PeftConfig
 from torch import Tensor, nn
 
 from study.errors import UsageError, first_line
+from study.methods.full import FullLayer
 from study.planning.costs import sizes_that_fit
 from study.planning.packs import pack_sizes
 from study.planning.profile import Profile, RunMapping
@@ -98,19 +99,21 @@ def find_mapping(task: Task, model: nn.Module, config: PeftConfig) -> tuple[RunM
 def _refuse_idle_layers(packed: PackedModel) -> Iterator[None]:
     """Sees which adapted layers a forward calls: one whose weight the model reads itself does nothing.
 
-    Of a layer that stands in every block, one is enough: a mixture of experts calls few at a time.
+    Of a layer that stands in every block, one is enough: a mixture of experts calls few at a time. Who reads
+    the weight of a finetuned layer reads the trained one.
 
     Raises:
         UsageError: naming a layer that no block calls.
     """
-    kinds = {name: re.sub(r"\.\d+(?=\.)", ".N", name) for name in packed.owners}
+    owners = {n: owner for n, owner in packed.owners.items() if not isinstance(owner, FullLayer)}
+    kinds = {name: re.sub(r"\.\d+(?=\.)", ".N", name) for name in owners}
     called: set[str] = set()
 
     def note(name: str, *_: object) -> None:
         called.add(kinds[name])
 
     with contextlib.ExitStack() as hooks:
-        for name, owner in packed.owners.items():
+        for name, owner in owners.items():
             hooks.enter_context(owner.register_forward_pre_hook(functools.partial(note, name)))
         yield
     if idle := [name for name, kind in kinds.items() if kind not in called]:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from study.training.geometry import Geometry
 from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
 from study.training.pack_state import of_runs
 from study.training.packing import PackedModel, RunParameters, pack
-from study.training.passes import evaluate_runs, forward_backward, pictures_of_runs, training_batches
+from study.training.passes import Scores, evaluate_runs, forward_backward, pictures_of_runs, training_batches
 from study.training.refit import Refit
 from study.training.schedule import evaluation_steps, learning_rate_share
 
@@ -141,12 +141,14 @@ class Training:
         first = self._first_lengths[run]
         return self.parameters.adapters[run].detach().norm().item() / first if first else math.nan
 
-    def finish(self, measured: Measurements, base_scores: dict[str, float]) -> list[TrainedRun]:
+    def finish(
+        self, measured: Measurements, base_scores: Mapping[int, Mapping[str, Scores]]
+    ) -> list[TrainedRun]:
         """Tests the runs as they are, and says how they ended.
 
         Args:
             measured: of these runs, from step 0 to the last.
-            base_scores: primary metric of the untouched base model per split, for the records.
+            base_scores: of the untouched base model, by seed and split, for the records.
         """
         count, flat = len(self.runs), self.flat()
         tests = evaluate_runs(self.task, self.packed, flat, "test")
@@ -161,7 +163,8 @@ class Training:
         trained = []
         for run, (history, layers) in enumerate(zip(measured.histories, measured.layers, strict=True)):
             diverged = self.diverged.get(run)
-            outcome = outcome_of(self.task, base_scores, history, tests[run], diverged, effort)
+            untouched = base_scores[self.runs[run].seed]
+            outcome = outcome_of(self.task, untouched, history, tests[run], diverged, effort)
             trained.append(TrainedRun(outcome, tuple(history), tuple(layers), pictures[run]))
         return trained
 
@@ -222,7 +225,7 @@ def train(
     model: nn.Module,
     config: PeftConfig,
     runs: Sequence[Hyperparameters],
-    base_scores: dict[str, float],
+    base_scores: Callable[[int], Mapping[str, Scores]],
     attempt: Attempt | None = None,
     save: Callable[[PackedModel, RunParameters], None] = lambda packed, parameters: None,
     mapping: RunMapping = RunMapping.LAYERS,
@@ -230,7 +233,7 @@ def train(
     """Trains the runs together on the frozen `model` from start to end and measures them.
 
     Args:
-        base_scores: primary metric of the untouched base model per split, for the records.
+        base_scores: a seed's, of the untouched base model, per split; for the records.
         attempt: where checkpoints are written and read, and what can stop the training.
         save: called with the runs at the end, as they are trained.
         mapping: how the runs train together.
@@ -239,6 +242,7 @@ def train(
         Stopped, Superseded, CannotWrite: from `attempt`.
     """
     due = evaluation_steps(task.settings)
+    untouched = {run.seed: base_scores(run.seed) for run in runs}  # while the model still is
     with contextlib.closing(Training(task, model, config, runs, mapping)) as training:
         measured = Measurements(len(runs))
 
@@ -260,7 +264,7 @@ def train(
                 measured.add(training.measure())
             if attempt:
                 attempt.keep(training.step, state)
-        trained = training.finish(measured, base_scores)
+        trained = training.finish(measured, untouched)
         save(training.packed, training.parameters)
         return trained
 

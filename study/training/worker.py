@@ -54,14 +54,14 @@ from study.training.inspection import (
 )
 from study.training.memory import estimate
 from study.training.packing import PackedModel, RunParameters
-from study.training.passes import base_model, evaluate
+from study.training.passes import BaseScores, base_model
 from study.training.probe import is_out_of_memory, profile
 from study.training.save_adapter import save_adapter
 from study.training.train import Hyperparameters, TrainedRun, train
 
 
 class Base(NamedTuple):
-    """What runs start from: a task, its base model on the device, and that model's scores per split.
+    """What runs start from: a task, its base model on the device, and that model's scores.
 
     Attributes:
         seal: tells whether the model still is what it was.
@@ -69,7 +69,7 @@ class Base(NamedTuple):
 
     task: Task
     model: nn.Module
-    scores: dict[str, float]
+    scores: BaseScores
     seal: BaseSeal
 
 
@@ -123,8 +123,7 @@ class Worker:
             model = base_model(task, self.device)
             if model_fingerprint(task) != found.model:
                 raise UsageError(f"task.model={run.task.model} changed while it was read; run it again")
-            scores = {split: evaluate(task, model, split).primary for split in ("valid", "test")}
-            self._loaded = (key, Base(task, model, scores, BaseSeal(model)))
+            self._loaded = (key, Base(task, model, BaseScores(task, model), BaseSeal(model)))
         return self._loaded[1]
 
     def _probe(self, job: ProbeJob) -> Probed | Refused:

@@ -18,10 +18,10 @@ from analysis.data.table import Study
 from analysis.paper.claims import judge
 from analysis.paper.claims.blocks import judge_blocks, judge_blocks_compute
 from analysis.paper.claims.bounded import judge_bounded
+from analysis.paper.claims.economical import judge_economical
 from analysis.paper.claims.energy import judge_energy
 from analysis.paper.claims.fast import judge_fast
 from analysis.paper.claims.judge import CLAIMS
-from analysis.paper.claims.language import judge_language
 from analysis.paper.claims.part import (
     NOT_REPRODUCED,
     REPRODUCED,
@@ -339,17 +339,17 @@ def of_text(curves: dict[str, Callable], **columns: object) -> Study:
 
 
 def test_c8() -> None:
-    assert verdict(judge_language(of_text(GOOD))) == REPRODUCED
+    assert verdict(judge_economical(of_text(GOOD))) == REPRODUCED
     a_little_lower = GOOD | {"ether_plus": hill(-2, 6, 0.885)}
-    assert verdict(judge_language(of_text(a_little_lower))) == REPRODUCED
-    assert verdict(judge_language(of_text(GOOD | {"ether_plus": hill(-2, 6, 0.87)}))) == NOT_REPRODUCED
-    assert verdict(judge_language(study(GOOD))) == NOT_REPRODUCED  # as many parameters
+    assert verdict(judge_economical(of_text(a_little_lower))) == REPRODUCED
+    assert verdict(judge_economical(of_text(GOOD | {"ether_plus": hill(-2, 6, 0.87)}))) == NOT_REPRODUCED
+    assert verdict(judge_economical(study(GOOD))) == NOT_REPRODUCED  # as many parameters
 
     def wobbly(log_lr: float, seed: int) -> float:
         return FLAT(log_lr, seed) + 0.05 * (-1) ** seed
 
-    assert verdict(judge_language(of_text(GOOD | {"ether_plus": wobbly}))) == UNDECIDED
-    assert judge_language(of_text({"ether_plus": FLAT, "naive": FLAT})) == []
+    assert verdict(judge_economical(of_text(GOOD | {"ether_plus": wobbly}))) == UNDECIDED
+    assert judge_economical(of_text({"ether_plus": FLAT, "naive": FLAT})) == []
 
 
 def test_c8_takes_a_methods_settings_that_validate_best() -> None:
@@ -362,12 +362,12 @@ def test_c8_takes_a_methods_settings_that_validate_best() -> None:
         record["row"]["test"] = 0.99  # which nobody may look at
     plus = synthetic.records({"ether_plus": hill(-2, 6, 0.95)}, parameters=50)
     made = tables([*plus, *small, *large])
-    (part,) = judge_language(Study("s", label_runs(made["runs"]), made["history"], made["layers"]))
+    (part,) = judge_economical(Study("s", label_runs(made["runs"]), made["history"], made["layers"]))
     assert part.verdict == REPRODUCED and "50 against 100" in part.test
     assert part.effect == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("judge_study", [judge_robust, judge_fast, judge_energy, judge_language])
+@pytest.mark.parametrize("judge_study", [judge_robust, judge_fast, judge_energy, judge_economical])
 def test_perplexity_is_judged_as_minus_its_logarithm(judge_study: Callable[[Study], list[Part]]) -> None:
     curves = {method: hill(-2 - i / 4, 2 + i, 0.9, 0.03) for i, method in enumerate(GOOD)}
     plain = study(curves)

@@ -26,7 +26,7 @@ from analysis.data.studies import (
     title,
 )
 from analysis.data.table import Study
-from analysis.paper.claims.language import judge_language
+from analysis.paper.claims.economical import judge_economical
 from analysis.paper.printed_form import as_printed, ours
 from analysis.paper.published import PRINTED, printed
 from analysis.paper.tables import glue_table, instruct_table
@@ -218,7 +218,7 @@ def test_methods_come_from_several_folders_where_none_has_all(tmp_path: Path) ->
         "oft": "lr_grid_glue_rte_paper",
     }  # fmt: skip
     assert set(study.history["run_id"]) >= set(study.runs["run_id"])
-    lora, oft = judge_language(study)
+    lora, oft = judge_economical(study)
     assert (lora.effect, oft.effect) == (pytest.approx(0.2), pytest.approx(0.3))
     assert lora.records == "lr_grid_glue_rte_paper + glue_paper: 27 runs"
 

@@ -60,13 +60,14 @@ def test_own_options() -> None:
     assert set(methods.options("ether")) == SHARED | NORMALS
     assert set(methods.options("ether_plus")) == SHARED | NORMALS | {"sides"}
     assert set(methods.options("oft")) == set(methods.options("naive")) == SHARED
+    assert set(methods.options("full")) == {"target_modules", "modules_to_save"}
 
 
 def test_names_options_and_refusals_load_neither_torch_nor_peft() -> None:
     code = """
 import sys
 from study import methods
-assert methods.own_names() == {"ether", "ether_plus", "oft", "naive"} and "hra" in methods.names()
+assert methods.own_names() == {"ether", "ether_plus", "full", "oft", "naive"} and "hra" in methods.names()
 assert "sides" in methods.options("ether_plus") and "r" in methods.options("lora")
 assert methods.refusal("xlora", {}) and not methods.refusal("lora", {})
 assert not {"torch", "peft", "transformers"} & sys.modules.keys()

@@ -19,7 +19,7 @@ from study.training.packing import pack
 
 OWN = sorted(methods.own_names())
 IDENTITY_AT_START = {"ether": False} | dict.fromkeys(
-    ["ether_plus", "oft", "naive", "lora", "hra", "boft"], True
+    ["ether_plus", "full", "oft", "naive", "lora", "hra", "boft"], True
 )
 VARIANTS = [(m, {}) for m in dense.METHODS] + [("ether_plus", {"sides": 1}), ("ether", {"blocks": 24})]
 
@@ -29,7 +29,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "any_method" in metafunc.fixturenames:
         metafunc.parametrize("any_method", chosen or [*OWN, "lora", "hra", "boft"])
     if "multiplicative" in metafunc.fixturenames:
-        metafunc.parametrize("multiplicative", [m for m in chosen or OWN if m in OWN])
+        metafunc.parametrize(
+            "multiplicative", [m for m in chosen or OWN if m in OWN and "blocks" in methods.options(m)]
+        )
 
 
 class Toy(nn.Module):

@@ -12,7 +12,7 @@ from study.config import load
 from study.errors import UsageError
 from study.planning.costs import makespan, sizes_that_fit, step_seconds
 from study.planning.packs import Pack, best_pack_sizes, pack_sizes, plan_packs
-from study.planning.profile import BYTES_PER_NUMBER, Footprint, Profile, RunMapping
+from study.planning.profile import BYTES_PER_NUMBER, BYTES_STANDING, Footprint, Profile, RunMapping
 from study.planning.runs import canonical, digest, group_by_variant, plan_runs
 
 MB = 2**20
@@ -97,8 +97,8 @@ def test_many_workers_get_smaller_packs() -> None:
 
 def test_the_largest_pack_in_a_budget_by_hand() -> None:
     footprint = Footprint(MB, MB, weights_mb=10_000.0, fixed_mb=100.0, run_mb=988.0)
-    assert footprint.pack_mb(3) == 10_000 + 100 + 3 * (988 + BYTES_PER_NUMBER)
-    budget = (14_100 / 0.95 + 1024) / 1024  # room for four runs of 1,000 MB, after what is reserved
+    assert footprint.pack_mb(3) == 10_000 + 100 + 3 * (988 + BYTES_PER_NUMBER) + BYTES_STANDING
+    budget = (14_104 / 0.95 + 1024) / 1024  # room for four runs of 1,000 MB, after what is reserved
     assert sizes_that_fit([1, 2, 4, 5, 9], footprint, budget + 1e-6) == [1, 2, 4]
     assert sizes_that_fit([1, 9], footprint, None) == [1, 9]
     with pytest.raises(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.base_scores import untouched
 from support.texts.random_words import MODELS, NO_DROPOUT, Words
 from torch import Tensor, nn
 
@@ -30,12 +31,12 @@ def test_a_method_on_a_model(name: str, method: str) -> None:
     assert costs.mapping == mapping_of(name) and not costs.unpackable
     assert costs.footprint.parameters > 0 and costs.activation_mb > 0
     runs = [Hyperparameters(1e-2, seed) for seed in range(2)]
-    packed = train(task, model, config, runs, {"valid": 0.0, "test": 0.0}, mapping=costs.mapping)
+    packed = train(task, model, config, runs, untouched(), mapping=costs.mapping)
     for trained in packed:
         assert trained.outcome.status in ("ok", "diverged") and trained.outcome.weight_distance > 0
         assert len(trained.layers) >= 2
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-    alone = [train(task, model, config, [run], {"valid": 0.0, "test": 0.0})[0] for run in runs]
+    alone = [train(task, model, config, [run], untouched())[0] for run in runs]
     for together, by_itself in zip(packed, alone, strict=True):
         for figure in ("loss_first", "loss_last", "weight_distance", "he_change"):
             expected = getattr(by_itself.outcome, figure)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.base_scores import untouched
 from support.small_models import FAMILIES, Convolutions, FamilyTask
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from study.training.passes import base_model
 from study.training.probe import find_mapping, profile
 from study.training.train import Hyperparameters, train
 
-BASE = {"valid": 0.0, "test": 0.0}
+BASE = untouched()
 RUNS = [Hyperparameters(lr, seed) for seed in range(4) for lr in (3e-3, 3e-2)][:7]
 DROPPED_LORA = ("lora", {"lora_dropout": 0.1, "r": 2})
 

@@ -9,6 +9,7 @@ import re
 import pytest
 import torch
 from peft import get_peft_model
+from support.base_scores import untouched
 
 from study import methods, tasks
 from study.config.compose import SweepSettings, load
@@ -36,7 +37,7 @@ PACKED = [
     "miss",
 ]
 IN_LOOPS = ["peft:oft", "loha", "lokr", "fourierft"]
-BASE = {"valid": 0.1, "test": 0.1}
+BASE = untouched(0.1)
 RUNS = [
     Hyperparameters(1e-3, 0),
     Hyperparameters(1e-2, 1, TaskSettings(weight_decay=0.1)),
@@ -158,7 +159,9 @@ def test_a_run_without_a_finite_score_gets_chance_and_stays(task: Task) -> None:
         training.train_step()
     training.parameters.adapters[1].data.fill_(math.nan)
     measured.add(training.measure())
-    outcomes = [trained.outcome for trained in training.finish(measured, BASE)]
+    outcomes = [
+        trained.outcome for trained in training.finish(measured, {run.seed: BASE(run.seed) for run in RUNS})
+    ]
     training.close()
     assert outcomes[1].status == "diverged" and outcomes[1].valid == outcomes[1].test == task.chance == 0.1
     assert "validation loss nan" in outcomes[1].reason and math.isnan(outcomes[1].loss_last)
@@ -173,7 +176,10 @@ def test_a_loss_five_percent_above_the_first_is_divergence_and_less_is_not(task:
     measured.add(training.measure())
     for history, factor in zip(measured.histories, (1.06, 1.04, 0.5), strict=True):
         history[-1] = dataclasses.replace(history[-1], valid_loss=factor * history[0].valid_loss)
-    statuses = [trained.outcome.status for trained in training.finish(measured, BASE)]
+    statuses = [
+        trained.outcome.status
+        for trained in training.finish(measured, {run.seed: BASE(run.seed) for run in RUNS})
+    ]
     training.close()
     assert statuses == ["diverged", "ok", "ok"]
 

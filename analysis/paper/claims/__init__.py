@@ -1,6 +1,6 @@
 """The paper's claims C1-C7, each with the test that decides it, and the verdicts on given records.
 
-C8 is ours: what the paper's Tables 4 and 5 show, put as a claim.
+C8 is ours: what the paper's Tables 2, 4 and 5 show, put as a claim.
 
 A claim is made of parts. A part states a figure, its interval, and what the figure must be; it is
 *reproduced* if the whole interval is where the paper's claim puts it, *not reproduced* if the whole

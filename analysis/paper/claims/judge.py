@@ -11,9 +11,9 @@ from analysis.data.studies import GRID, PERTURBATION, VTAB, key_of, title
 from analysis.data.table import Study
 from analysis.paper.claims.blocks import judge_blocks
 from analysis.paper.claims.bounded import judge_bounded
+from analysis.paper.claims.economical import judge_economical
 from analysis.paper.claims.energy import judge_energy
 from analysis.paper.claims.fast import judge_fast
-from analysis.paper.claims.language import judge_language
 from analysis.paper.claims.part import Part, admitted, comparable, overall
 from analysis.paper.claims.perturbed import judge_perturbed
 from analysis.paper.claims.robust import judge_robust
@@ -27,10 +27,11 @@ CLAIMS = {
     "C5": "Blocks: their number hardly changes the score and cuts the compute",
     "C6": "Hyperspherical energy: Naive matches OFT though it changes HE; ETHER+ changes it and scores best",
     "C7": "Non-deteriorating: random ETHER(+) transformations keep the model usable, OFT's do not",
-    "C8": "Language: ETHER+ scores at least as well as LoRA and OFT with fewer parameters (Tables 4 and 5)",
+    "C8": "Economical: ETHER+ scores at least as well as LoRA and OFT with fewer parameters (Tables 2, 4, 5)",
 }
 
-LANGUAGE = "language"
+PRINTED_SCORES = "printed scores"
+"""Studies of the tasks of Tables 2, 4 and 5, in which the paper prints scores of LoRA, OFT and ETHER+."""
 FROM_RECORDS: dict[str, tuple[str, Callable[[Study], list[Part]]]] = {
     "C1": (GRID, judge_bounded),
     "C2": (GRID, judge_robust),
@@ -38,9 +39,9 @@ FROM_RECORDS: dict[str, tuple[str, Callable[[Study], list[Part]]]] = {
     "C5": (BLOCKS, judge_blocks),
     "C6": (GRID, judge_energy),
     "C7": (PERTURBATION, judge_perturbed),
-    "C8": (LANGUAGE, judge_language),
+    "C8": (PRINTED_SCORES, judge_economical),
 }
-"""The claims that a study decides alone: of which kind, a sweep's name or LANGUAGE, and what judges it."""
+"""The claims that a study decides alone: of which kind, and what judges it."""
 
 
 def decide(claim: str, studies: list[Study]) -> list[Part]:

@@ -1,4 +1,4 @@
-"""Controllable generation: the paper's Figures 3, 5, 6 and 7 (right), and samples by learning rate."""
+"""The tasks that generate pictures: the paper's Figures 3 to 8, and samples by learning rate."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from matplotlib.axes import Axes
 
 from analysis.data.metrics import further_metrics, metric_title
 from analysis.data.pictures import content_of
-from analysis.data.studies import GRID
-from analysis.data.table import Study, load
+from analysis.data.studies import GRID, PERTURBATION, S2I, SUBJECT, key_of
+from analysis.data.table import Study
 from analysis.figures.convergence import draw_convergence
 from analysis.figures.distances import draw_distances
 from analysis.figures.elements import draw_against_lr, draw_references, references
 from analysis.figures.further_metrics import draw_metric
+from analysis.figures.he_training import draw_he_training
+from analysis.figures.multiples import draw_multiples
+from analysis.figures.plane import draw_plane
+from analysis.figures.robustness import draw_robustness
 from analysis.figures.samples import draw_samples
 from analysis.figures.style import COLOURS, MARKERS, NAMES, figure_style, method_styles, save, subplots
 from analysis.paper.figures.hyperspherical import draw_hyperspherical
 from analysis.paper.figures.perturbation import draw_perturbation
 from analysis.paper.published import read_off
+from analysis.paper.records import ENERGY
 from analysis.statistics.intervals import mean_title
-from study.naming import study_name
 
 QUALITY = "frechet_distance"
 """The FID's place: the FID itself where the features are Inception's."""
@@ -67,7 +71,10 @@ def _draw_papers(axes: Axes) -> pd.DataFrame:
     return curves.rename(columns={"method": "label", "miou": "mean"}).assign(figure="paper")
 
 
-FIGURES: dict[str, list[tuple[Callable[[Study, Path], Path | None], str]]] = {
+Drawer = tuple[Callable[[Study, Path], Path | None], str]
+"""What draws a figure, and its caption."""
+
+OF_S2I: dict[str, list[Drawer]] = {
     GRID: [
         (
             draw_generation,
@@ -78,30 +85,45 @@ FIGURES: dict[str, list[tuple[Callable[[Study, Path], Path | None], str]]] = {
         (draw_distances, "Figure 4's question on controllable generation: distances at convergence."),
         (draw_samples, "One map as every method draws it, by learning rate (compare Figure 8)."),
     ],
-    "perturbation": [
+    PERTURBATION: [
         (draw_samples, "Figure 3: one map after random, untrained transformations of growing distance."),
         (draw_perturbation, "Figure 3 in numbers: score and loss against distance."),
     ],
-    "hyperspherical": [
+    ENERGY: [
         (draw_hyperspherical, "Figure 7, right: hyperspherical energy during training, and the paper's ends.")
     ],
 }
-"""By sweep, what draws it and its caption."""
-
-
-def other_sweeps(results: Path) -> dict[str, Study]:
-    """The miniature's studies of the other sweeps under `results`, else among the committed records."""
-    found = {}
-    for sweep in FIGURES:
-        for folder in (results, results / "reference"):
-            path = folder / study_name(sweep, "s2i")
-            if sweep != GRID and sweep not in found and (path / "runs.parquet").is_file():
-                found[sweep] = load(path)
-    return found
+OF_SUBJECT: dict[str, list[Drawer]] = {
+    GRID: [
+        (
+            draw_multiples,
+            "Figure 8: one prompt at .1, 1, 10 and 100 times each method's tuned learning rate.",
+        ),
+        (draw_robustness, "Figure 5's question on subject-driven generation."),
+        (
+            draw_plane,
+            "Is it the subject, and is it what the prompt says? A path over learning rates per method; the "
+            "untouched model and the training pictures are best in one and useless.",
+        ),
+        (
+            draw_distances,
+            "Figure 4: distances at convergence against learning rate, with the methods' bounds (dotted).",
+        ),
+        (draw_convergence, "Figure 6's question: the score at every evaluation, a line per learning rate."),
+        (draw_he_training, "Figure 7, left, in our measure: hyperspherical energy at the tuned rates."),
+        (draw_samples, "One prompt as every method draws it, by learning rate."),
+    ],
+    PERTURBATION: OF_S2I[PERTURBATION],
+    ENERGY: [
+        (draw_hyperspherical, "Figure 7, left: hyperspherical energy during training, and the paper's ends.")
+    ],
+}
+FIGURES = {S2I[0]: OF_S2I, SUBJECT[0]: OF_SUBJECT}
+"""By task and sweep, what is drawn."""
 
 
 def draw_for(sweep: str, study: Study, folder: Path) -> list[tuple[Path | None, str]]:
-    """Every figure of one sweep's study of s2i, with its caption, which says what its pictures are."""
+    """Every figure of one sweep's study, with its caption, which says what its pictures are."""
     content = content_of(study.runs)
     ending = f" The miniature: {content}." if content else ""
-    return [(draw(study, folder), caption + ending) for draw, caption in FIGURES[sweep]]
+    return [(draw(study, folder), caption + ending) for draw, caption in FIGURES[key_of(study)[0]][sweep]]

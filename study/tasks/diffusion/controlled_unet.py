@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextModel
+
+from study.tasks.diffusion.captioned_unet import CaptionedUNet
 
 
 @dataclass(frozen=True)
@@ -46,53 +45,31 @@ def paper_encoder(factor: int) -> EncoderShape:
     return EncoderShape(3, (16, 32, 96, 256)[: int(math.log2(factor)) + 1])
 
 
-class ControlledUNet(nn.Module):
+class ControlledUNet(CaptionedUNet):
     """A UNet with its text encoder and, to be trained per run, the encoder of control pictures.
 
     The encoder's last convolution is zero at the start, so that the untouched model does not know its
     control picture.
-
     """
 
     def __init__(
         self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, encoder: EncoderShape
     ) -> None:
-        super().__init__()
-        device = unet.conv_in.weight.device
-        with torch.device(device):
+        super().__init__(unet, text_encoder)
+        with torch.device(unet.conv_in.weight.device):
             self.control_encoder = ControlNetConditioningEmbedding(
                 unet.conv_in.out_channels, encoder.channels, encoder.widths
             ).requires_grad_(False)
         unet.conv_in = AddedSignal(unet.conv_in)
-        self.unet = unet
-        self.text_encoder = text_encoder
-        self.is_activation_checkpointing = False
 
-    def forward(self, noisy: Tensor, times: Tensor, states: Tensor, signal: Tensor) -> Tensor:
-        """What the UNet predicts of noisy latents, (rows, channels, height, width), in float32.
+    def forward(self, noisy: Tensor, times: Tensor, states: Tensor, *beside: Tensor) -> Tensor:
+        """As of a `CaptionedUNet`.
 
         Args:
-            times: (rows,).
-            states: of the captions, (rows, tokens, width).
-            signal: the encoded control pictures, (rows, width of the first block, height, width).
+            beside: the encoded control pictures, (rows, width of the first block, height, width).
         """
-        if noisy.is_meta:  # knows no autocast, which does this elsewhere
-            dtype = next(self.unet.time_embedding.parameters()).dtype
-            noisy, states = noisy.to(dtype), states.to(dtype)
-        both = torch.cat([noisy, signal.to(noisy.dtype)], 1)
-        return self.unet(both, times, encoder_hidden_states=states).sample.float()
-
-    def encode_text(self, token_ids: Tensor) -> Tensor:
-        """(rows, tokens) -> (rows, tokens, width)."""
-        return self.text_encoder(token_ids).last_hidden_state
-
-    def activation_checkpointing_enable(self, options: dict[str, Any]) -> None:
-        """As transformers' models have it."""
-        self.unet.enable_gradient_checkpointing(functools.partial(checkpoint, **options))
-        self.is_activation_checkpointing = True
-
-    def disable_input_require_grads(self) -> None:
-        """As transformers' models have it: nothing here asks for such gradients."""
+        (signal,) = beside
+        return super().forward(torch.cat([noisy, signal.to(noisy.dtype)], 1), times, states)
 
 
 class AddedSignal(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
+from study.methods.full import FullLayer
 from study.methods.multiplicative import MultiplicativeLayer
 from study.training.packing.functional import Tensors, map_runs
 
@@ -45,8 +46,11 @@ class AdaptedLayer:
     def effective_weights(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
         """W: (f, d) and every run's W': (runs, f, d), in float64, by feeding the layer the identity.
 
-        Right for every method that is linear in its input, whatever it does inside.
+        Right for every method that is linear in its input, whatever it does inside. Full finetuning, which
+        trains convolutions too, has its weights at hand.
         """
+        if isinstance(self.module, FullLayer):
+            return self.module.matrices(tensors)
         module = _double_copy(self.module)
         base: nn.Module = module.get_base_layer()  # type: ignore[operator]
         width = int(base.nx if isinstance(base, Conv1D) else base.in_features)  # type: ignore[arg-type]

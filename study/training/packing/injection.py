@@ -10,6 +10,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import Tensor, nn
 
+from study.methods.full import FullConfig
 from study.methods.multiplicative import MultiplicativeConfig
 from study.training.frozen_base import BaseBuffers
 from study.training.packing.functional import Tensors
@@ -80,9 +81,9 @@ class Injection:
 def _at_risk(base: nn.Module, config: PeftConfig) -> list[nn.Parameter]:
     """Base weights that the method might replace when it is put in, as PiSSA does: those it adapts.
 
-    The multiplicative methods never touch one, and a copy of all would double a large model.
+    Our own methods never touch one, and a copy of all would double a large model.
     """
-    if isinstance(config, MultiplicativeConfig) or next(base.parameters()).is_meta:
+    if isinstance(config, MultiplicativeConfig | FullConfig) or next(base.parameters()).is_meta:
         return []
     adapted = [
         module

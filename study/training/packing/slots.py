@@ -13,6 +13,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from study.methods.full import FullLayer
 from study.methods.multiplicative import MultiplicativeLayer
 from study.training.packing.functional import Tensors
 
@@ -68,7 +69,7 @@ def is_slow_mapped(owner: nn.Module) -> bool:
     Measured on a CPU, an encoder of four convolutions on 16 x 16 pixels beside a small UNet, batch 8, ms per
     run and step of the whole, mapped and run after run: 130 and 106 for 5 runs, 100 and 77 for 15.
     """
-    trained = not isinstance(owner, BaseTunerLayer)
+    trained = isinstance(owner, FullLayer) or not isinstance(owner, BaseTunerLayer)
     return trained and any(isinstance(module, _ConvNd) for module in owner.modules())
 
 
