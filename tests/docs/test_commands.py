@@ -25,7 +25,8 @@ UNDRAWN = [*SMALL, "report=false"]
 """A report takes longer than so short a sweep: it is drawn where the page, or what comes after, needs it."""
 
 OVERRIDES: list[tuple[str, list[str]]] = [
-    (r"--help|--check|dry_run=true|prefetch=true|study\.status|analysis\.|pytest", []),
+    (r"--version|--cfg|--help|--check|dry_run=true|prefetch=true", []),
+    (r"study\.(status|export)|analysis\.|pytest", []),
     (r"launcher=(slurm|mycluster)", ["dry_run=true"]),  # done for real in tests/slurm
     (r"study\.compare (.*\.py|peft:HRA peft:BOFT)", [*SMALL, TWO_RATES]),
     (r"study\.compare", [*UNDRAWN, "lr=1e-2"]),
@@ -97,6 +98,7 @@ def overrides(command: str) -> list[str]:
 
 def follow(step: Block | str, folder: Path) -> None:
     if isinstance(step, str):
+        step = re.sub(r"^ether-study ", "python -m study ", step)
         if step.startswith("python "):
             run([*step.split(), *overrides(step)], folder)
         else:
@@ -139,4 +141,4 @@ def test_every_command_of_the_documents_is_known() -> None:
                 for line in command_lines(block)]  # fmt: skip
     assert len(commands) > 40
     for command in commands:
-        assert not command.startswith("python ") or overrides(command) is not None
+        assert not command.startswith(("python ", "ether-study ")) or overrides(command) is not None
