@@ -34,7 +34,8 @@ CURVES = {
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    (found,) = split(generated.write(tmp_path / "results" / "s", generated.records(CURVES, LRS, 3)))
+    named = {"trade_off": "pixel_accuracy,caption_accuracy", "metric.caption_accuracy": 0.5}
+    (found,) = split(generated.write(tmp_path / "results" / "s", generated.records(CURVES, LRS, 3, **named)))
     return found
 
 
