@@ -26,7 +26,8 @@ from analysis.comparison.sentences import sentences
 from analysis.comparison.table import comparison_table
 from analysis.figures.look import ON_SCREEN, Look, looking, ordered
 from analysis.figures.style import method_styles
-from analysis.reporting.page import Picture, render_page
+from analysis.reporting.many import pairs_section
+from analysis.reporting.page import Picture, records, render_page
 from analysis.reporting.pictures import draw_every, folder_of
 from analysis.reporting.sections import study_sections
 from analysis.statistics.robustness import robustness_table
@@ -81,9 +82,10 @@ def page(study: Compared, by_name: dict[str, pd.DataFrame], pictures: list[Pictu
     truncated = set(table.loc[table["regret_window_truncated"] != "none", "label"])
     return render_page(
         "compare",
+        study.folder or Path(),
+        records=records(study.folder or Path()),
         study=study,
         runs=runs,
-        names=study.names,
         colours={label: style.colour for label, style in styles.items()},
         verdicts=by_name["verdicts"].groupby("label", sort=False)["sentence"].apply(list).to_dict(),
         comparison=comparison_rows(comparison, truncated),
@@ -91,6 +93,7 @@ def page(study: Compared, by_name: dict[str, pd.DataFrame], pictures: list[Pictu
         cost_titles=COSTS,
         costs=cost_rows(by_name["costs"]),
         pictures=pictures,
+        **pairs_section(study),
         made_by=[*sorted(set(runs["versions"])), *sorted(set(runs["device"]))],
         **study_sections(study, table),
     )

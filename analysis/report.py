@@ -5,28 +5,35 @@ needs nothing else. A study of several subsets or data sets, whose scores do not
 each, with figures in folders of their own.
 
 With width=column or width=page the figures alone are drawn, for print, into figures/column or figures/page.
+With export=latex (markdown, csv) it writes, instead, results/NAME/export/: the table of results with
+intervals and significance; but for csv, the protocol in words and methods.bib.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.command import EXIT, LOOK, RESULTS, draw_report
+from analysis.command import EXIT, LOOK, RESULTS, draw_report, look_of
 from analysis.data.pictures import content_of
 from analysis.data.studies import distinct_titles, split
 from analysis.data.table import AnalysisError, Study
+from analysis.exporting.write import FORMATS, export
 from analysis.figures.look import ON_SCREEN, Look, looking, ordered
-from analysis.reporting.page import Picture, render_page
+from analysis.reporting.many import RanksSection, over_all, pairs_section
+from analysis.reporting.page import Picture, records, render_page
 from analysis.reporting.pictures import draw_every, folder_of
 from analysis.reporting.sections import study_sections
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
-from study.cli.arguments import Command
+from study.cli.arguments import Arguments, Command, Key
+from study.cli.studies import study_folder
+from study.errors import nearest
 
 
 def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
@@ -43,7 +50,8 @@ def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
     if not any(study.runs["counted"].any() for study in studies):
         raise AnalysisError(f"{folder} holds no run that ended; see the reasons in runs.parquet")
     titles = distinct_titles(studies)
-    figures, tables, sections = folder_of(folder / "figures", look), {}, []
+    figures, tables = folder_of(folder / "figures", look), {}
+    sections: list[dict[str, Any]] = []
     for study, title in zip(studies, titles, strict=True):
         if not study.runs["counted"].any():
             sections.append({"title": title, "count": len(study.runs), "empty": True})
@@ -60,8 +68,12 @@ def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
         return figures
     named = [table if len(studies) == 1 else table.assign(part=title) for title, table in tables.items()]
     pd.concat(named).to_csv(folder / "robustness.csv", index=False)
+    tests = [each for each in sections if "tests" in each]
+    pairs = [each["tests"].assign(**({"part": each["title"]} if each["title"] else {})) for each in tests]
+    pd.concat(pairs).to_csv(folder / "pairs.csv", index=False)
+    ranks = over_all(dict(zip(titles, studies, strict=True)), figures) if len(tables) > 1 else None
     report = folder / "report.html"
-    report.write_text(page(studies[0].name, sections, studies), encoding="utf-8")
+    report.write_text(page(folder, sections, studies, ranks), encoding="utf-8")
     return report
 
 
@@ -78,35 +90,59 @@ def section(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> dict[
         "seeds": runs["seed"].nunique(),
         "rates": runs["lr"].nunique(),
         "summary": summary(study, table),
+        **pairs_section(study),
         "pictures": pictures,
         **study_sections(study, table),
     }
 
 
-def page(name: str, sections: list[dict[str, Any]], studies: list[Study]) -> str:
-    """The report in HTML."""
-    runs = pd.concat([study.runs for study in studies])
+def page(
+    folder: Path, sections: list[dict[str, Any]], studies: list[Study], ranks: RanksSection | None
+) -> str:
+    """The report in HTML, which is going to be in the study's folder."""
+    runs, name = pd.concat([study.runs for study in studies]), studies[0].name
     commits = {
         f"{sha or 'no checkout'}{' (with uncommitted changes)' if dirty else ''}"
         for sha, dirty in zip(runs["git_sha"], runs["git_dirty"], strict=True)
     }
     return render_page(
         "report",
+        folder,
         name=name,
         sections=sections,
+        ranks=ranks,
+        command=shlex.join(["python", "-m", "analysis.report", name]),
+        records=records(folder),
         versions=sorted(set(runs["versions"])),
         commits=sorted(commits),
         devices=sorted(set(runs["device"])),
     )
 
 
-COMMAND = Command(
-    "analysis.report", __doc__, name="NAME_OR_FOLDER", keys={"results": RESULTS, **LOOK}, exit=EXIT
-)
+EXPORT = Key(
+    "the table, the protocol and references for a paper instead: latex, markdown or csv", "latex",
+    refuse=lambda value: "" if value in FORMATS else nearest(value, FORMATS),
+)  # fmt: skip
+KEYS = {"results": RESULTS, **LOOK, "export": EXPORT}
+COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys=KEYS, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
-    return COMMAND.run(arguments, lambda parsed: draw_report(draw, parsed))
+    return COMMAND.run(arguments, run)
+
+
+def run(arguments: Arguments) -> int:
+    """Draws, or exports."""
+    form = arguments.keys["export"]
+    if not form:
+        return draw_report(draw, arguments)
+    folder = study_folder(arguments.names[0], arguments.keys["results"], "runs.parquet")
+    studies = split(folder)
+    look = look_of(arguments.keys)
+    shown = [ordered(study, look.of(study)) for study in studies]
+    named = dict(zip(distinct_titles(studies), shown, strict=True))
+    print(f"export: {export(named, folder, form)}")
+    return 0
 
 
 if __name__ == "__main__":

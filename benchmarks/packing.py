@@ -28,10 +28,11 @@ from torch import nn
 from analysis.figures.style import figure_style, legend_beside, method_styles, save, subplots
 from benchmarks.command import command_parser
 from study import config, methods, tasks
+from study.planning.packs import pack_sizes
 from study.settings import SweepSettings
 from study.tasks import Task
 from study.training.passes import BaseScores
-from study.training.probe import pack_sizes, profile
+from study.training.probe import profile
 from study.training.train import Hyperparameters, Training, train
 
 BATCH_SIZES = (4, 8, 16, 32)
@@ -56,7 +57,7 @@ class Bench:
 
     def grid(self, count: int) -> list[Hyperparameters]:
         """The first `count` runs of the sweep's grid, in the plan's order."""
-        seeds = range(self.settings.seeds)
+        seeds = self.settings.chosen_seeds
         return [Hyperparameters(lr, seed) for seed in seeds for lr in self.settings.lr][:count]
 
     def train(self, name: str, runs: list[Hyperparameters], size: int) -> float:

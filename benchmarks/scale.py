@@ -95,9 +95,9 @@ def measure(runs: int, folder: Path) -> dict[str, float]:
     clock.append(time.perf_counter())
     done = len(records.statuses(folder))
     clock.append(time.perf_counter())
-    tables = collect(folder, [run.run_id for run in planned])
+    table = collect(folder, [run.run_id for run in planned])
     clock.append(time.perf_counter())
-    assert answered == len(packs) and done == len(tables["runs"]) == runs
+    assert answered == len(packs) and done == len(table) == runs
     files = [path for path in folder.rglob("*") if path.is_file()]
     plan_s, submit_s, look_s, collect_s = (b - a for a, b in itertools.pairwise(clock))
     return {

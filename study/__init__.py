@@ -1,6 +1,6 @@
 """How much does a finetuning result depend on its hyperparameters? From a command to its tables, by floors:
 
-sweep compare status evaluate     the commands
+sweep compare status evaluate rerun     the commands; __main__ has them under one name
 coordination   a study's folder: plans it, has what is missing done, collects
 training       what a worker does: many runs of one method at once, over one frozen model      (torch)
 config cli     YAML and overrides -> settings, checked; arguments, exit codes, progress

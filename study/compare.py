@@ -17,6 +17,7 @@ from study import config
 from study.cli.arguments import Arguments, Command, Key
 from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
+from study.cli.result_table import result_table
 from study.config import aliases
 from study.config.names import near_key
 from study.coordination.coordinator import run_study
@@ -159,7 +160,9 @@ def compare(arguments: Arguments, command: str) -> int:
 
         label_of = {run.run_id: label for label, labelled in runs_by_label.items() for run in labelled}
         Comparison(labels, label_of, command, _costs(folder, runs_by_label)).write(folder)
-        return draw_report(folder)
+        report = draw_report(folder)
+        print(result_table(folder / "robustness.csv"))
+        return report
 
     return run_study(settings, runs, draw, borrow_from=Path(loaded[0].results))
 

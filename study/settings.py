@@ -199,7 +199,10 @@ class SweepSettings:
         default_factory=list, metadata=described("method names; `method=` on the command line", axis=True)
     )
     lr: list[float] = field(default_factory=list, metadata=described("peak learning rates", axis=True))
-    seeds: int = setting(5, "how many: 0, 1, 2, ...", above=0)
+    seeds: int = setting(5, "how many: 0, 1, 2, ...; or which: [3,7]", above=0)
+    seed: list[int] = field(
+        default_factory=list, metadata=described("these seeds alone; []: as `seeds` says", axis=True)
+    )
     axes: dict[str, list[Any]] = field(
         default_factory=dict, metadata=described("further axes of the grid: values by key")
     )
@@ -228,6 +231,11 @@ class SweepSettings:
         "add runs to a study that was begun with other versions of torch, transformers, peft or this project",
     )
     report: bool = setting(True, "draw the learning-rate report at the end")
+
+    @property
+    def chosen_seeds(self) -> list[int]:
+        """The seeds of the study: those that are named, else as many as are wanted, from 0."""
+        return self.seed or list(range(self.seeds))
 
 
 READ_BY_SOME_TASKS = (

@@ -1,35 +1,46 @@
-"""`python -m study.status NAME`: how a study stands, from its files and squeue, on any login node.
+"""`python -m study.status [NAME]`: which studies there are, or how one stands, from its files and squeue.
 
-It changes nothing and needs no lock; torch is not imported.
+It changes nothing and needs no lock, on any login node; torch is not imported. With `--watch` it shows the
+same live view as the sweep itself, of a study that runs in another terminal or on a cluster.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from study import launchers
-from study.cli.arguments import Arguments, Command
-from study.cli.studies import RESULTS, existing_study
-from study.coordination.plan_file import Plan, PlannedPack, read_plan
-from study.launchers import JobState
-from study.planning.costs import makespan
+from study.cli.arguments import SWITCH, Arguments, Command, Key
+from study.cli.live import render
+from study.cli.progress import is_terminal
+from study.cli.studies import RESULTS, existing_study, studies_in
+from study.coordination.plan_file import FILE, DamagedPlan, Plan, PlannedPack, read_plan
+from study.errors import UsageError
+from study.launchers import JobState, Sighting
 from study.planning.jobs import train_key
+from study.planning.progress import Outlook, PackLeft, PackProgress, Tally, seconds_left
 from study.storage import checkpoints, lock, records
 from study.storage.checkpoints import Progress
 
 COMMAND = Command(
     module="study.status",
     name="NAME_OR_FOLDER",
+    optional=True,
     about="""
-Says how the study in FOLDER/NAME stands (default results/NAME): runs done, running and waiting; what
-failed, diverged, was begun again; Slurm's tasks, their time left, and why any of them is held.
+Without a name: the studies in FOLDER (default results), a line each. With one: how it stands, runs done,
+running and waiting; what failed, diverged, was begun again; Slurm's tasks, their time left, and why any of
+them is held.
 """,
-    keys={"results": RESULTS},
-    exit=[("", "0 the study's state is printed, 2 there is no such study")],
+    keys={"watch": Key("the same live, until it is done, wherever it runs", SWITCH), "results": RESULTS},
+    exit=[("", "0 the state is printed, 2 there is no such study, 130/143 after a signal")],
 )
+
+LOOK_S = 2.0
+"""Seconds between two looks at a study that is watched."""
 
 
 def main(arguments: list[str]) -> int:
@@ -37,9 +48,159 @@ def main(arguments: list[str]) -> int:
 
 
 def show(arguments: Arguments) -> int:
-    """Prints how the study stands. Raises UsageError if there is none."""
-    print(status(existing_study(arguments.names[0], arguments.keys["results"], "plan.json")))
+    """Prints how the study stands, or which there are. Raises UsageError if there is none."""
+    results, watched = arguments.keys["results"], arguments.keys["watch"] == SWITCH
+    if not arguments.names:
+        if watched:
+            raise UsageError("--watch needs a study; python -m study.status lists them")
+        print(listing(Path(results)))
+        return 0
+    folder = existing_study(arguments.names[0], results, FILE)
+    if watched:
+        watch(folder)
+    print(status(folder))
     return 0
+
+
+def listing(results: Path) -> str:
+    """The studies in a folder, a line each, the one that was worked on last at the end.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    folders = [path.parent for path in studies_in(results, FILE)]
+    if not folders:
+        raise UsageError(f"{results} holds no study yet; a sweep makes one: python -m study.sweep lr_grid")
+    folders.sort(key=lambda folder: (folder / FILE).stat().st_mtime)
+    rows = [(folder.relative_to(results).as_posix(), *_of_list(folder)) for folder in folders]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _of_list(folder: Path) -> tuple[str, str, str]:
+    """Task, runs, and who works on it or whether it is complete."""
+    try:
+        plan = read_plan(folder)
+    except (DamagedPlan, UsageError) as error:
+        return "", "", str(error)
+    assert plan is not None
+    task, planned = plan.settings.task, plan.run_ids
+    counts = Counter(status for run_id, status in records.statuses(folder).items() if run_id in planned)
+    accidents = [f"{counts[name]} {name}" for name in ("diverged", "failed") if counts[name]]
+    runs = ", ".join([f"{counts.total()} of {len(planned)} runs", *accidents])
+    holder = lock.holder(folder)
+    state = (
+        f"worked on by {holder}" if holder else "complete" if counts.total() == len(planned) else "stopped"
+    )
+    return f"{task.name} ({task.scale})", runs, state
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a study stands at a moment.
+
+    Attributes:
+        statuses: of the runs that have a record, by run_id.
+        left: packs with runs that have none.
+        begun: of those, how often they were begun, and the step of their last checkpoint.
+        progress: how far they said they are.
+        sighting: what the launchers know of their jobs.
+        holder: who works on the study; empty if nobody does.
+    """
+
+    plan: Plan
+    statuses: Mapping[str, str]
+    left: tuple[PlannedPack, ...]
+    begun: Mapping[str, Progress]
+    progress: Mapping[str, PackProgress]
+    sighting: Sighting
+    holder: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Standing:
+        """Raises UsageError if the plan cannot be read."""
+        plan = read_plan(folder)
+        assert plan is not None
+        statuses = records.statuses(folder)
+        left = tuple(unfinished for pack in plan.packs if (unfinished := pack.without(statuses)))
+        keys = {train_key(pack.pack_id) for pack in left}
+        return cls(
+            plan=plan,
+            statuses={run_id: status for run_id, status in statuses.items() if run_id in plan.run_ids},
+            left=left,
+            begun=checkpoints.unfinished_packs(folder),
+            progress=checkpoints.progress_of_packs(folder),
+            sighting=launchers.watch_all(plan.settings.launcher, folder, keys),
+            holder=lock.holder(folder),
+        )
+
+    def job(self, pack: PlannedPack) -> JobState | None:
+        return self.sighting.jobs.get(train_key(pack.pack_id))
+
+    def is_running(self, pack: PlannedPack) -> bool:
+        if job := self.job(pack):
+            return job.running
+        return bool(self.holder) and pack.pack_id in self.begun
+
+    @property
+    def running(self) -> list[PlannedPack]:
+        return [pack for pack in self.left if self.is_running(pack)]
+
+    def packs_left(self) -> list[PackLeft]:
+        """The packs left, with how far those in training have come."""
+        return [self._pack_left(pack) for pack in self.left]
+
+    def _pack_left(self, pack: PlannedPack) -> PackLeft:
+        job = self.job(pack)
+        progress = self.progress.get(pack.pack_id) if self.is_running(pack) else None
+        steps = progress.steps if progress else self.plan.settings.task.steps
+        where = job.where if job else ""
+        return PackLeft(pack.title, len(pack.run_ids), steps, pack.seconds, progress, where)
+
+    def outlook(self) -> Outlook:
+        steps = self.plan.settings.task.steps
+        tally = Tally(
+            planned=len(self.plan.run_ids),
+            run_steps_planned=len(self.plan.run_ids) * steps,
+            run_steps=len(self.statuses) * steps,
+            statuses=Counter(self.statuses.values()),
+        )
+        return tally.outlook(self.packs_left(), self.plan.workers)
+
+
+def watch(folder: Path) -> None:
+    """Shows the study live until all its runs have ended or nobody works on it any more.
+
+    Elsewhere than on a terminal, a line whenever more runs have ended.
+
+    Raises:
+        UsageError: if the plan cannot be read.
+    """
+    if not is_terminal():
+        ended = -1
+        while True:
+            standing = Standing.of(folder)
+            if len(standing.statuses) != ended:
+                ended = len(standing.statuses)
+                print(_counts(standing), flush=True)
+            if not _goes_on(standing):
+                return
+            time.sleep(LOOK_S)
+    from rich.console import Console
+    from rich.live import Live
+
+    standing = Standing.of(folder)
+    with Live(render(standing.outlook()), console=Console(stderr=True), transient=True) as live:
+        while _goes_on(standing):
+            time.sleep(LOOK_S)
+            standing = Standing.of(folder)
+            live.update(render(standing.outlook()), refresh=True)
+
+
+def _goes_on(standing: Standing) -> bool:
+    """Whether something can still change without a further command."""
+    return bool(standing.left) and bool(standing.holder or standing.sighting.jobs)
 
 
 def status(folder: Path) -> str:
@@ -48,30 +209,16 @@ def status(folder: Path) -> str:
     Raises:
         UsageError: if the plan cannot be read.
     """
-    plan = read_plan(folder)
-    assert plan is not None
-    statuses = records.statuses(folder)
-    left = [unfinished for pack in plan.packs if (unfinished := pack.without(statuses))]
-    begun = checkpoints.unfinished_packs(folder)
-    keys = {pack: train_key(pack.pack_id) for pack in left}
-    sighting = launchers.watch_all(plan.settings.launcher, folder, set(keys.values()))
-    holder = lock.holder(folder)
-
-    def is_running(pack: PlannedPack) -> bool:
-        if job := sighting.jobs.get(keys[pack]):
-            return job.running
-        return bool(holder) and pack.pack_id in begun
-
-    running = [pack for pack in left if is_running(pack)]
-    steps = plan.settings.task.steps
+    standing = Standing.of(folder)
+    left, holder = standing.left, standing.holder
     return "\n".join(
         [
-            f"{folder}: {_counts(plan, statuses, running, left)}",
+            f"{folder}: {_counts(standing)}",
             f"  {f'worked on by {holder}' if holder else NOBODY if left else 'complete'}",
-            *(f"  {remark}" for remark in sighting.remarks),
-            *_begun_again(begun),
-            *(_line(pack, begun.get(pack.pack_id), sighting.jobs.get(keys[pack]), steps) for pack in running),
-            *_time_left(left, plan),
+            *(f"  {remark}" for remark in standing.sighting.remarks),
+            *_begun_again(standing.begun),
+            *(_line(pack, standing) for pack in standing.running),
+            *_time_left(standing),
         ]
     )
 
@@ -79,15 +226,12 @@ def status(folder: Path) -> str:
 NOBODY = "no coordinator: the sweep's command attaches or goes on"
 
 
-def _counts(
-    plan: Plan, statuses: Mapping[str, str], running: list[PlannedPack], left: list[PlannedPack]
-) -> str:
-    planned = plan.run_ids
-    counts = Counter(status for run_id, status in statuses.items() if run_id in planned)
-    now = sum(len(pack.run_ids) for pack in running)
-    waiting = sum(len(pack.run_ids) for pack in left) - now
+def _counts(standing: Standing) -> str:
+    planned, counts = len(standing.plan.run_ids), Counter(standing.statuses.values())
+    now = sum(len(pack.run_ids) for pack in standing.running)
+    waiting = sum(len(pack.run_ids) for pack in standing.left) - now
     ended = ", ".join(f"{counts[name]} {name}" for name in ("ok", "diverged", "failed"))
-    return f"{counts.total()} of {len(planned)} runs done: {ended}; {now} running, {waiting} waiting"
+    return f"{counts.total()} of {planned} runs done: {ended}; {now} running, {waiting} waiting"
 
 
 def _begun_again(begun: Mapping[str, Progress]) -> list[str]:
@@ -97,19 +241,22 @@ def _begun_again(begun: Mapping[str, Progress]) -> list[str]:
     return [f"  requeued or begun again: {len(again)} packs, {sum(again) - len(again)} times"]
 
 
-def _line(pack: PlannedPack, progress: Progress | None, job: JobState | None, steps: int) -> str:
-    attempts, step = (progress.attempts, progress.step) if progress else (1, 0)
+def _line(pack: PlannedPack, standing: Standing) -> str:
+    begun, job = standing.begun.get(pack.pack_id), standing.job(pack)
+    told = standing.progress.get(pack.pack_id)
     where = f"{job.where}: " if job else ""
-    at = f", at step {step} or later of {steps}" if step else ""
-    again = f", attempt {attempts}" if attempts > 1 else ""
-    return f"  {where}{pack.title}, {len(pack.run_ids)} runs{at}{again}"
+    step = max(begun.step if begun else 0, told.step if told else 0)
+    at = f", at step {step} or later of {standing.plan.settings.task.steps}" if step else ""
+    best = f", best {told.metric} {told.best:.3f}" if told and told.best == told.best else ""
+    again = f", attempt {begun.attempts}" if begun and begun.attempts > 1 else ""
+    return f"  {where}{pack.title}, {len(pack.run_ids)} runs{at}{best}{again}"
 
 
-def _time_left(left: list[PlannedPack], plan: Plan) -> list[str]:
-    if not left:
+def _time_left(standing: Standing) -> list[str]:
+    if not standing.left:
         return []
-    seconds = makespan([pack.seconds for pack in left], plan.workers)
-    return [f"  about {seconds:.0f} s of training left on {plan.workers} workers"]
+    seconds = seconds_left(standing.packs_left(), standing.plan.workers)
+    return [f"  about {seconds:.0f} s of training left on {standing.plan.workers} workers"]
 
 
 if __name__ == "__main__":

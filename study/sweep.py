@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from study import config, methods, tasks
-from study.cli.arguments import Arguments, Command
+from study.cli.arguments import CFG, SWITCH, Arguments, Command, Key
+from study.cli.result_table import result_table
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan
 from study.planning.runs import plan_runs
@@ -16,7 +17,7 @@ from study.testing.foreign import check_foreign_methods
 OVERRIDES = (
     ("method=ether,lora", "methods to run"),
     ("lr=1e-3,1e-2", "learning rates; lr=1e-4..1:9 or logspace(-4,0,9): 9, evenly spaced in their logarithm"),
-    ("seeds=3", "seeds 0, 1, 2"),
+    ("seeds=3", "seeds 0, 1, 2; seed=3 or seeds=[3,7]: these alone"),
     ("method.ether.blocks=8", "an option; a,b,c on task.* and method.* adds an axis"),
     ("task=NAME scale=mini|paper", "task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ..."),
     ("task.data=my.csv", "own data: task.text_column=NAME task.label_column=NAME, if not text and label"),
@@ -52,6 +53,7 @@ def command() -> Command:
 Runs the sweep sweeps/NAME.yaml, whatever of it is missing, and leaves tables, figures and report.html
 in results/NAME/. Interrupt it at will: the same command goes on from there.
 """,
+        keys={CFG: Key("print the settings as YAML, run nothing", SWITCH)},
         is_override=lambda argument: "=" in argument,
         overrides=OVERRIDES,
         switches=switches(),
@@ -73,6 +75,9 @@ def main(arguments: list[str]) -> int:
 def sweep(arguments: Arguments) -> int:
     """Carries out the sweep; returns the command's exit code. Raises as `run_study` does."""
     settings = config.load(arguments.names[0], arguments.overrides)
+    if arguments.keys[CFG] == SWITCH:
+        print(config.as_yaml(settings), end="")
+        return 0
     runs = plan_runs(settings)
     check_foreign_methods(runs)
     if settings.dry_run:
@@ -84,7 +89,9 @@ def sweep(arguments: Arguments) -> int:
 def _draw(folder: Path) -> Path:
     from analysis.report import draw
 
-    return draw(folder)
+    report = draw(folder)
+    print(result_table(folder / "robustness.csv"))
+    return report
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def comparison_table(study: Compared) -> pd.DataFrame:
     for label in study.order[1:]:
         not_learning_pair = {study.names[name]: reasons[name] for name in (label, base)}
         for quantity in QUANTITIES:
-            row = _paired_row(by_seed[label], by_seed[base], quantity)
+            row = paired_row(by_seed[label], by_seed[base], quantity)
             why = decisions.why_undecided(row["seeds"], not_learning_pair)
             if not why and row["difference_is"] == UNKNOWN:
                 why = decisions.BOUNDS_SAY_NOTHING
@@ -71,7 +71,7 @@ def comparison_table(study: Compared) -> pd.DataFrame:
     return table.assign(why=table["why"].mask(undecided, decisions.BOUNDS_SAY_NOTHING))
 
 
-def _paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[str, Any]:
+def paired_row(new: pd.DataFrame, base: pd.DataFrame, quantity: str) -> dict[str, Any]:
     """Seeds that both have, both means, the difference with its interval, and the p-value."""
     pair = pd.concat([new[quantity], base[quantity]], axis=1, keys=["new", "base"]).dropna()
     count = len(pair)

@@ -141,19 +141,21 @@ def axis_of(axes: Axes, name: str) -> Axis:
 def series_of(line: Line2D, axes: Axes, bar: ErrorbarContainer | None) -> Series:
     """A line or points, with the ends of its error bars in the texts."""
     x, y = _data(line, axes)
-    dashed = str(line.get_linestyle())
-    marker = str(line.get_marker())
+    dashed, marker = str(line.get_linestyle()), str(line.get_marker())
+    is_points = dashed in ("None", "none", "")
+    is_hollow = str(line.get_markerfacecolor()) in ("white", "none")
+    symbol = SYMBOLS.get(marker, "" if marker in ("None", "none", "") else "circle")
+    colour = to_hex(line.get_markeredgecolor() if is_points else line.get_color())  # type: ignore[arg-type]
     told = _EXPLAINED.get(line, Explanation([], []))
     texts = told.texts or (_bar_texts(bar, y) if bar else [])
     return Series(
-        kind="points" if dashed in ("None", "none", "") else "line",
+        kind="points" if is_points else "line",
         name=name_of(bar.get_label() if bar else line.get_label()),
-        x=x, y=y, colour=to_hex(line.get_color()), dash=DASHES.get(dashed, "solid"),
-        marker=SYMBOLS.get(marker, "" if marker in ("None", "none", "") else "circle"),
+        x=x, y=y, colour=colour, dash=DASHES.get(dashed, "solid"),
+        marker=f"{symbol}-open" if symbol and is_hollow and not symbol.endswith("open") else symbol,
         width=float(line.get_linewidth()),
         size=float(line.get_markersize()) * (0.6 if marker == "." else 1.0),
-        opacity=float(line.get_alpha() or 1.0), muted=to_hex(line.get_color()) == MUTED.lower(),
-        texts=texts, runs=told.runs,
+        opacity=float(line.get_alpha() or 1.0), muted=colour == MUTED.lower(), texts=texts, runs=told.runs,
     )  # fmt: skip
 
 
@@ -185,7 +187,7 @@ def name_by_colour(found: Sequence[Panel]) -> None:
 def name_of(label: object) -> str:
     """The name that an artist's label says; empty for those that matplotlib makes up."""
     text = str(label)
-    return "" if re.fullmatch(r"_child\d+|_nolegend_|", text) else plain(text.removeprefix("_"))
+    return "" if re.fullmatch(r"_child\d+|_nolegend_|_container\d+|", text) else plain(text.removeprefix("_"))
 
 
 def plain(text: str) -> str:

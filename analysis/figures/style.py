@@ -8,6 +8,7 @@ in force as the `look`.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,12 +20,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from analysis.data.names import METHODS, label_name
 from analysis.figures.explorable import write_explorable
 from analysis.figures.look import POINTS, current
 from analysis.figures.palette import COLOURS, DISTINCT, MUTED, colours_of, shades
+from analysis.figures.svg import shorter
 
 __all__ = [
     "COLOURS", "MARKERS", "NAMES", "REFERENCE", "MethodStyle", "figure_style", "legend_beside",
@@ -74,8 +79,9 @@ TEXT_SIZES = (
     "font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize",
     "figure.titlesize", "figure.labelsize",
 )  # fmt: skip
+PRINT_DPI = 300
 PRINT_SETTINGS: dict[Any, Any] = dict.fromkeys(TEXT_SIZES, POINTS) | {
-    "savefig.dpi": 300, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "lines.linewidth": 1.2, "axes.titlepad": 3.0, "axes.labelpad": 2.0, "legend.columnspacing": 1.2,
     "legend.handlelength": 1.8,
 }  # fmt: skip
@@ -222,9 +228,20 @@ def save(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> Path:
         figure.suptitle("")
         for axes in figure.axes:
             axes.set_ylabel(textwrap.fill(axes.get_ylabel().replace("\n", " "), LINE))
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    figure.set_layout_engine("none")  # the layout is done, and doing it is most of what saving takes
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Producer": None})
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    _save_pictures(figure, folder / name)
     write_explorable(figure, folder / f"{name}.json")
     return folder / f"{name}.png"
+
+
+def _save_pictures(figure: Figure, path: Path) -> None:
+    """PNG, PDF and SVG. `Figure.savefig` would draw twice for each, and do the layout again."""
+    screen = figure.dpi
+    figure.dpi = PRINT_DPI if current().width else screen
+    FigureCanvasAgg(figure).print_png(path.with_name(f"{path.name}.png"), metadata={"Software": None})
+    figure.set_layout_engine("none")  # it is done
+    metadata = {"CreationDate": None, "Producer": None}
+    FigureCanvasPdf(figure).print_pdf(path.with_name(f"{path.name}.pdf"), metadata=metadata)
+    text = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+    path.with_name(f"{path.name}.svg").write_text(shorter(text.getvalue()), encoding="utf-8")
+    figure.dpi = screen

@@ -26,7 +26,7 @@ from analysis.figures.robustness import draw_robustness
 from analysis.paper.accounting.compute import compute_table
 from analysis.paper.accounting.parameters import parameter_table
 from analysis.paper.claims.blocks import judge_blocks_compute
-from analysis.paper.claims.judge import FROM_RECORDS, PRINTED_SCORES, as_table, by_study, decide
+from analysis.paper.claims.judge import CLAIMS, FROM_RECORDS, PRINTED_SCORES, as_table, by_study, decide
 from analysis.paper.claims.part import SAME_SCORE, Part
 from analysis.paper.claims.small import judge_small
 from analysis.paper.control import control_sentences, control_table
@@ -38,8 +38,10 @@ from analysis.paper.figures.oft_against_naive import draw_oft_against_naive
 from analysis.paper.figures.perturbation import draw_perturbation
 from analysis.paper.image_tables import naive_against_oft
 from analysis.paper.records import BLOCKS, ENERGY, Records, gather
-from analysis.paper.sections import image_sections, language_sections, table_text
-from analysis.reporting.page import Picture, render_page
+from analysis.paper.sections import image_sections, language_sections
+from analysis.reporting.many import over_all
+from analysis.reporting.page import Picture, links, render_page
+from analysis.reporting.text_table import TextTable, table_text
 from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
 from study.errors import UsageError
@@ -82,8 +84,10 @@ def make(results: Path, records: Records) -> Path:
     shown = {name: table_text(table) for name, table in tables.items()}
     page = render_page(
         "paper",
+        folder,
         claims=claims.astype(object).where(claims.notna(), "").to_dict("records"),
-        verdicts=table_text(by_study(parts)),
+        overview=overview(by_study(parts)),
+        ranks=over_all({title(key_of(study)): study for study in records.grids}, folder / "figures"),
         compute=shown["compute"],
         parameters=shown["parameters"],
         pictures=draw(records, results),
@@ -94,10 +98,22 @@ def make(results: Path, records: Records) -> Path:
         rivals=shown.get("oft_against_naive"),
         control=shown.get("mechanism"),
         records=records.counts(),
+        files=links(sorted(folder.glob("*.csv")), folder),
     )
     report = folder / "report.html"
     report.write_text(page, encoding="utf-8")
     return report
+
+
+def overview(verdicts: pd.DataFrame) -> TextTable:
+    """A row per claim with its statement, its verdict over all studies, and that on each of them.
+
+    Args:
+        verdicts: of `by_study`.
+    """
+    turned = verdicts.set_index("study").T.rename_axis("claim").reset_index()
+    turned.insert(1, "what it says", turned["claim"].map(CLAIMS))
+    return table_text(turned)
 
 
 def draw(records: Records, results: Path) -> list[Picture]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from analysis.data import studies
-from analysis.data.labels import is_missing
 from analysis.data.studies import ENCODER_ALONE, HEAD_ALONE, MINIATURES, S2I, SUBJECT, key_of
 from analysis.data.table import Study
 from analysis.paper.image_tables import (
@@ -22,6 +19,7 @@ from analysis.paper.image_tables import (
 from analysis.paper.printed_form import as_printed, ours, sources
 from analysis.paper.records import BLOCKS, ENERGY, Records
 from analysis.paper.tables import asked_elsewhere, glue_table, instruct_table
+from analysis.reporting.text_table import TextTable, table_text
 
 PAPER_COMMANDS = {
     "glue": [
@@ -32,12 +30,6 @@ PAPER_COMMANDS = {
     "instruct": ["python -m study.sweep instruct_paper", "python -m study.evaluate instruct_paper"],
 }
 """What makes the records at the paper's scale. For LoRA and OFT on GLUE the paper states no rates."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    columns: list[str]
-    rows: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -157,6 +149,7 @@ COMMANDS = {
 }
 """What makes the records of each table, by scale."""
 
+
 _SPRITES = "The miniature's pictures are composed sprites, no photographs."
 NOTES = {
     2: [
@@ -172,15 +165,3 @@ NOTES = {
     ],
 }
 """What is said below a table."""
-
-
-def table_text(table: pd.DataFrame) -> TextTable:
-    """Numbers with four digits; empty where a value is missing."""
-
-    def text(value: object) -> str:
-        if is_missing(value):
-            return ""
-        return f"{value:,.4g}" if isinstance(value, float) else str(value)
-
-    rows = [[text(value) for value in row] for row in table.itertuples(index=False)]
-    return TextTable([str(name) for name in table.columns], rows)

@@ -10,7 +10,8 @@ from analysis.data.labels import is_missing, setting_text, settings_columns
 from analysis.data.table import Study, absent
 from analysis.figures.style import method_styles
 from analysis.reporting.interval_note import interval_note
-from analysis.reporting.number_text import interval_text
+from analysis.reporting.number_text import aligned, interval_text
+from analysis.reporting.run_rows import run_rows
 from analysis.statistics.robustness import DEFINITIONS
 
 TITLES = {
@@ -61,6 +62,8 @@ def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
         "intervals": interval_note(table),
         "hints": DEFINITIONS,
         "definitions": {TITLES.get(name, name): text for name, text in DEFINITIONS.items()},
+        "names": {label: style.name for label, style in method_styles(study.labels, study.method_of).items()},
+        "run_rows": run_rows(study),
         "settings": shared_settings(study.runs),
         "accidents": {status: accidents(study.runs, status) for status in ("diverged", "failed")},
         "missing": absent(study.runs).to_dict("records"),
@@ -69,16 +72,20 @@ def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
 
 def robustness_rows(study: Study, table: pd.DataFrame) -> list[RobustnessRow]:
     styles = method_styles(study.labels, study.method_of)
-    rows = []
-    for _, row in table.iterrows():
+    columns = {}
+    for name in TITLES:
         cells = []
-        for name in TITLES:
+        for _, row in table.iterrows():
             at_least = "≥ " if row.get(f"{name}_censored", "none") != "none" else ""
             mark = " †" if row.get(f"{name}_truncated", "none") != "none" else ""
             mark += " ¶" if row.get(f"{name}_left_out", "") else ""
             value = "" if pd.isna(row[name]) else repr(float(row[name]))
             cells.append(Cell(at_least + interval_text(row, name) + mark, value))
-        style = styles[row["label"]]
+        texts = aligned([cell.text for cell in cells])
+        columns[name] = [Cell(text, cell.value) for text, cell in zip(texts, cells, strict=True)]
+    rows = []
+    for index, (_, row) in enumerate(table.iterrows()):
+        style, cells = styles[row["label"]], [column[index] for column in columns.values()]
         rows.append(RobustnessRow(style.name, style.colour, cells, row["not_learning"]))
     return rows
 

@@ -3,18 +3,24 @@
 `python -m study.evaluate alpaca limit=20` has the name `alpaca` and the key `limit`. A sweep's command passes
 every other `key=value` on to the sweep's configuration. `--key value` and `--key=value` are the same as
 `key=value`, and `--key` alone is `key=true` for a key that is true or false.
+
+Every command can be called in two ways, `python -m study.evaluate` and `ether-study evaluate`; help and
+messages name it as it was called.
 """
 
 from __future__ import annotations
 
 import shlex
+import sys
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from study.cli import exits
 from study.errors import UsageError, nearest
+from study.storage.provenance import version_line
 
 MARGIN, WIDTH = 9, 108
 
@@ -27,6 +33,28 @@ EXIT = (
     ("", "0 every run ended (diverged counts), 1 some failed or were lost, 2 wrong usage,"),
     ("", "130/143 after a signal"),
 )
+
+
+CFG = "cfg"
+"""The key of commands that can print a sweep's settings."""
+
+PROGRAM = "ether-study"
+"""The console script, whose first word is a command."""
+
+
+def program(module: str) -> str:
+    """A command in the way that this process was called: `python -m study.sweep`, `ether-study sweep`."""
+    called = Path(sys.argv[0])
+    word = module.rpartition(".")[2]
+    if called.stem == PROGRAM:
+        return f"{PROGRAM} {word}"
+    if called.parts[-2:] == ("study", "__main__.py"):
+        return f"python -m study {word}"
+    return f"python -m {module}"
+
+
+SWITCH = "true"
+"""The example of a key of a command's own that is true or false: `--cfg`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +96,7 @@ class Command:
         module: what stands behind `python -m`.
         about: what it does and leaves behind.
         name: how the help calls its positional argument; empty if it has none.
+        optional: whether it can be left out.
         several: whether it takes more than one.
         missing: what to say where there is none.
         keys: its own keys.
@@ -82,6 +111,7 @@ class Command:
     module: str
     about: str
     name: str = ""
+    optional: bool = False
     several: bool = False
     missing: str = ""
     keys: Mapping[str, Key] = field(default_factory=dict)
@@ -94,11 +124,18 @@ class Command:
 
     def run(self, arguments: list[str], action: Callable[[Arguments], int]) -> int:
         """Parses and acts; returns the exit code. Help is 0, a call without a needed name 2."""
-        if {"-h", "--help"} & set(arguments) or (self.name and not arguments):
+        if "--version" in arguments:
+            print(version_line())
+            return 0
+        if {"-h", "--help"} & set(arguments) or (self.needs_name and not arguments):
             print(self.help())
             return 0 if arguments else 2
-        command = shlex.join(["python", "-m", self.module, *arguments])
+        command = f"{program(self.module)} {shlex.join(arguments)}".rstrip()
         return exits.resumable(lambda: action(self.parse(arguments)), command)
+
+    @property
+    def needs_name(self) -> bool:
+        return bool(self.name) and not self.optional
 
     def parse(self, arguments: list[str]) -> Arguments:
         """Sorts the arguments.
@@ -125,8 +162,8 @@ class Command:
                 raise UsageError(f"unknown key {key!r}; {nearest(key, self.keys)}")
             else:
                 raise UsageError(f"{argument!r} is not an option; write key=value{self._example()}")
-        if self.name and not names:
-            raise UsageError(self.missing or f"no {self.name} given; see python -m {self.module} --help")
+        if self.needs_name and not names:
+            raise UsageError(self.missing or f"no {self.name} given; see {program(self.module)} --help")
         return Arguments(names, keys, overrides)
 
     def _without_dashes(self, arguments: list[str]) -> list[str]:
@@ -146,7 +183,10 @@ class Command:
                 raise UsageError(f"unknown option {argument}; {self._known_options(key)}")
             elif equals:
                 plain.append(f"{key}={value}")
-            elif key in self.switches and (not rest or rest[0].lower() not in ("true", "false")):
+            elif key == CFG and rest[:1] == ["job"]:  # as Hydra has it
+                plain.append(f"{key}={SWITCH}")
+                rest.pop(0)
+            elif self._is_switch(key) and (not rest or rest[0].lower() not in ("true", "false")):
                 plain.append(f"{key}=true")
             elif not rest:
                 example = self.keys[key].example if key in self.keys else "VALUE"
@@ -155,8 +195,11 @@ class Command:
                 plain.append(f"{key}={rest.pop(0)}")
         return plain
 
+    def _is_switch(self, key: str) -> bool:
+        return key in self.switches or (key in self.keys and self.keys[key].example == SWITCH)
+
     def _known_options(self, key: str) -> str:
-        return nearest(key, self.keys) if self.keys else f"see python -m {self.module} --help"
+        return nearest(key, self.keys) if self.keys else f"see {program(self.module)} --help"
 
     def _example(self) -> str:
         examples = sorted((f"{key}={each.example}" for key, each in self.keys.items()), key=len)
@@ -164,10 +207,14 @@ class Command:
 
     def help(self) -> str:
         """What `--help` prints."""
-        key_rows = [(f"{key}={each.example}", each.help) for key, each in self.keys.items()]
+        key_rows = [
+            (f"--{key}" if self._is_switch(key) else f"{key}={each.example}", each.help)
+            for key, each in self.keys.items()
+        ]
         name = f"{self.name} [{self.name} ...]" if self.several else self.name
+        name = f"[{name}]" if self.optional else name
         options = "[key=value ...]" if self.keys or self.is_override else ""
-        usages = [" ".join(filter(None, ["python -m", self.module, name, options])), *self.forms]
+        usages = [" ".join(filter(None, [program(self.module), name, options])), *self.forms]
         lines = [f"{'' if i else 'usage:':6} {usage}" for i, usage in enumerate(usages)]
         blocks = (self.sections, {"keys": [*key_rows, *self.overrides]}, {"exit": self.exit})
         tables = ["\n".join(_section(*each) for each in block.items() if each[1]) for block in blocks]

@@ -58,7 +58,7 @@ METHODS = {
 
 KEYS = {
     "learning_rate": "lr", "learning_rates": "lr", "rate": "lr", "rates": "lr", "lrs": "lr", "eta": "lr",
-    "seed": "seeds", "n_seeds": "seeds", "num_seeds": "seeds", "nseeds": "seeds", "repeats": "seeds",
+    "n_seeds": "seeds", "num_seeds": "seeds", "nseeds": "seeds", "repeats": "seeds",
     "bs": "task.batch_size", "batch": "task.batch_size", "batchsize": "task.batch_size",
     "per_device_train_batch_size": "task.batch_size", "eval_bs": "task.eval_batch_size",
     "max_steps": "task.steps", "num_steps": "task.steps", "n_steps": "task.steps", "iterations": "task.steps",

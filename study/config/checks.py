@@ -33,6 +33,7 @@ def check(s: SweepSettings) -> None:
         UsageError: naming the key, its value and what would be right.
     """
     _check_grid(s)
+    _check_seeds(s)
     known = settings_by_key()
     for key, bounds in known.items():
         _check_value(key, _value(s, key), bounds)
@@ -66,6 +67,13 @@ def _check_grid(s: SweepSettings) -> None:
     for lr in [*s.lr, *(point["lr"] for point in s.points if "lr" in point)]:
         if not (math.isfinite(lr) and lr > 0):
             raise UsageError(f"lr={lr} is not a learning rate; give positive, finite numbers")
+
+
+def _check_seeds(s: SweepSettings) -> None:
+    if negative := [seed for seed in s.seed if seed < 0]:
+        raise UsageError(f"seed={negative[0]} must be zero or more")
+    if repeated := [seed for i, seed in enumerate(s.seed) if seed in s.seed[:i]]:
+        raise UsageError(f"seed repeats {repeated[0]}; give each value once")
 
 
 def _value(s: SweepSettings, key: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from study.config import grammar, names, overrides, own_data
@@ -32,6 +32,7 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     config, as_written = _compose(sweep, overrides.chosen_files(parsed))
     for override in parsed:
         overrides.apply(config, override)
+    overrides.settle_seeds(config, parsed)
     overrides.choose_points(config, parsed)
     own_data.settle(config, {override.key for override in parsed})
     for method in config.methods:
@@ -50,6 +51,11 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
             names.check_value(method, option, value)
     check(settings)
     return settings
+
+
+def as_yaml(settings: SweepSettings) -> str:
+    """The settings as the YAML of a sweep, which as sweeps/NAME.yaml makes the same runs."""
+    return OmegaConf.to_yaml(OmegaConf.structured(settings))
 
 
 def _check_grid_values(config: DictConfig) -> None:
@@ -94,6 +100,9 @@ def _compose(sweep: str, chosen: dict[str, str]) -> tuple[DictConfig, DictConfig
                 composed = compose(sweep, overrides=[*hydra_overrides, f"task={task}/{scale}"])
         for rate in composed.get("lr", []):
             check_rate(rate)
+        if isinstance(composed.get("seeds"), ListConfig):  # `seeds: [3, 7]` names them
+            with open_dict(composed):
+                composed.seed, composed.seeds = composed.seeds, SweepSettings.seeds
         config = OmegaConf.merge(OmegaConf.structured(SweepSettings), composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(f"sweeps/{sweep}.yaml: {first_line(error)}") from None

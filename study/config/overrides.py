@@ -19,6 +19,9 @@ from study.settings import is_axis
 FILES = ("task", "scale", "launcher")
 """Overrides that choose a file under sweeps/."""
 
+LISTS = {"method": "methods", "lr": "lr", "seed": "seed"}
+"""Overrides that take the place of a list, by where that is."""
+
 ELSEWHERE = {
     "sweep": "the sweep is what the command's first word names",
     "axes": "write the setting itself with several values, such as task.steps=50,100",
@@ -58,7 +61,7 @@ def apply(config: DictConfig, override: Override) -> None:
         raise UsageError(f"{override.text}: Hydra's own settings do nothing here")
     if hint := ELSEWHERE.get("axes" if key.startswith("axes.") else key):
         raise UsageError(f"{override.text}: {hint}")
-    if key in ("method", "lr"):
+    if key in LISTS or (key == "seeds" and isinstance(values[0], list) and not override.several):
         _replace_list(config, override)
     elif override.several:
         check_key(config, key)
@@ -79,16 +82,20 @@ def apply(config: DictConfig, override: Override) -> None:
 
 
 def _replace_list(config: DictConfig, override: Override) -> None:
-    """`method` or `lr`, as `a,b` or as `[a,b]`."""
+    """`method`, `lr` or `seed`, as `a,b` or as `[a,b]`; `seeds=[3,7]` names seeds, too."""
     values = list(override.values)
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
     for value in values:
         if override.key == "lr":
             check_rate(value)
-        elif not isinstance(value, str):
+        elif override.key == "method" and not isinstance(value, str):
             raise UsageError(f"{override.text}: name methods, such as method=ether,lora")
-    set_value(config, "methods" if override.key == "method" else "lr", values)
+        elif override.key in ("seed", "seeds") and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UsageError(f"{override.text}: a seed is a whole number, as in seed=3,7")
+    if not values and override.key in ("seed", "seeds"):
+        raise UsageError(f"{override.text}: it is empty; give at least one")
+    set_value(config, LISTS.get(override.key, "seed"), values)
 
 
 def _takes_list(config: DictConfig, key: str) -> bool:
@@ -113,6 +120,21 @@ def set_value(config: DictConfig, key: str, value: Any) -> None:
         several = isinstance(value, list) and value and is_axis(key)
         hint = f"; for several values write {key}={','.join(map(str, value))}" if several else ""
         raise UsageError(f"{key}={value}: {first_line(error)}{hint}") from None
+
+
+def settle_seeds(config: DictConfig, overrides: list[Override]) -> None:
+    """How many seeds, given on the command line, goes before which ones, written in the sweep's file.
+
+    Raises:
+        UsageError: if both are given.
+    """
+    given = {override.key: override for override in overrides}
+    count = given.get("seeds")
+    if count is None or isinstance(count.values[0], list):
+        return
+    if "seed" in given:
+        raise UsageError(f"{count.text} and {given['seed'].text}: give one, how many seeds or which")
+    config.seed = []
 
 
 def choose_points(config: DictConfig, overrides: list[Override]) -> None:

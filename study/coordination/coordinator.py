@@ -25,9 +25,10 @@ from study.coordination.prefetch import prefetch, stay_offline_if_prefetched
 from study.coordination.same_origin import refuse_changes, standing
 from study.launchers import Capacity, Detached, Session
 from study.planning.inspection_text import format_inspections
-from study.planning.jobs import Answer, CannotStore, Died, Job, Lost, Refused, Trained, TrainJob
+from study.planning.jobs import Answer, CannotStore, Died, Lost, Refused, Trained, TrainJob
 from study.planning.packs import Pack, best_pack_sizes, plan_packs
 from study.planning.profile import Profile
+from study.planning.progress import Tally
 from study.planning.runs import Run, group_by_variant
 from study.planning.text import format_packs
 from study.settings import SweepSettings
@@ -93,14 +94,14 @@ def run_study(
 
 def _collect(folder: Path, runs: list[Run], began: float) -> tuple[pd.DataFrame, Counter[str]]:
     """The table of runs, rebuilt with the others, and how this command's runs ended, which is printed."""
-    made = tables.collect(folder, [run.run_id for run in runs])
-    own_runs = made["runs"].run_id.isin(r.run_id for r in runs)
-    statuses = Counter(made["runs"].status[own_runs])
+    table = tables.collect(folder, [run.run_id for run in runs])
+    own_runs = table.run_id.isin(r.run_id for r in runs)
+    statuses = Counter(table.status[own_runs])
     print(_summary(statuses, len(runs), time.monotonic() - began))
-    reasons = made["runs"].reason[own_runs & (made["runs"].status == "failed")]
+    reasons = table.reason[own_runs & (table.status == "failed")]
     for reason, count in Counter(reasons).items():
         print(f"  failed, {count} {'run' if count == 1 else 'runs'}: {reason}")
-    return made["runs"], statuses
+    return table, statuses
 
 
 def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
@@ -140,15 +141,28 @@ def run_missing(
         write_plan(folder, settings, packs, profiles_by_variant, capacity.workers, origins_now)
         print(format_packs(runs, packs, profiles_by_variant, capacity.workers), flush=True)
         unfinished = [left for pack in packs if (left := pack.without(finished))]
-        jobs: list[Job] = [*train_jobs(folder, settings, unfinished, profiles_by_variant, understood)]
-        with Progress(len(runs), len(finished)) as progress:
+        jobs = train_jobs(folder, settings, unfinished, profiles_by_variant, understood)
+        with Progress(folder, _tally(folder, runs), capacity.workers) as progress:
             while jobs:  # a second time for the halves of packs that did not fit in memory
+                progress.begin(jobs)
                 answers = session.do(jobs)
                 jobs = []
                 for job, answer in answers:
                     assert isinstance(job, TrainJob)
                     jobs += _settle(job, answer, progress)
-    return progress.lost
+    return progress.tally.lost
+
+
+def _tally(folder: Path, runs: Sequence[Run]) -> Tally:
+    """What there is to do in all, and what is done."""
+    statuses = records.statuses(folder)
+    done = [run for run in runs if run.run_id in statuses]
+    return Tally(
+        planned=len(runs),
+        run_steps_planned=sum(run.task.steps for run in runs),
+        run_steps=sum(run.task.steps for run in done),
+        statuses=Counter(statuses[run.run_id] for run in done),
+    )
 
 
 def _finished(folder: Path, runs: Sequence[Run]) -> set[str]:
@@ -209,17 +223,17 @@ def _settle(job: TrainJob, answer: Answer, progress: Progress) -> list[TrainJob]
     """
     match answer:
         case Trained(statuses):
-            progress.add(Counter(statuses), job.title)
+            progress.add(job, statuses)
         case CannotStore(reason):
             raise CannotWrite(reason)
         case Lost(cause) | Refused(cause):
-            progress.lose(len(job.runs), job.title, cause)
+            progress.lose(job, cause)
         case Died():
             if answer.killed and (halves := job.split()):
                 progress.note(f"{job.title}: {answer.words}; out of memory? going on in halves")
                 return halves
             _record_failure(job, answer)
-            progress.add(Counter(["failed"] * len(job.runs)), job.title)
+            progress.add(job, ["failed"] * len(job.runs))
         case _:
             raise AssertionError(f"no answer to a pack: {answer}")
     return []

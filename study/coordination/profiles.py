@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from study import launchers
+from study.cli.progress import counted
 from study.coordination.plan_file import FILE, read_profiles
 from study.errors import UsageError
 from study.launchers import Session
@@ -85,12 +86,13 @@ def probe_missing(
         for variant, group in groups.items()
         if variant not in profiles
     ]
-    if jobs:
-        where = launchers.load(settings.launcher).description
-        print(f"measuring {len(jobs)} methods on {where} ...", flush=True)
+    if not jobs:
+        return profiles
+    where = launchers.load(settings.launcher).description
+    methods = f"{len(jobs)} method{'s' * (len(jobs) > 1)}"
     refusals = []
     unkept: dict[str, list[str]] = {}
-    for job, answer in session.do(jobs):
+    for job, answer in counted(session.do(jobs), f"measuring {methods} on {where}", len(jobs)):
         assert isinstance(job, ProbeJob)
         match answer:
             case Probed(profile, disturbed):

@@ -38,11 +38,11 @@ class Standing:
 def standing(folder: Path, plan: Plan | None) -> list[Standing]:
     """The origins of all that a study's folder holds: finished runs, and packs that have a checkpoint."""
     found: dict[Origin, Standing] = {}
-    for path, of_file in records.read_files(folder):
+    for path, pack in records.read_packs(folder):
         written = path.stat().st_mtime
-        for record in of_file:
-            if record["row"]["status"] != "failed":
-                origin = Origin.of_row(record["row"])
+        for row in pack.runs.to_rows():
+            if row["status"] != "failed":
+                origin = Origin.of_row(row)
                 known = found.setdefault(origin, Standing(origin, "finished run", 0, written))
                 known.count, known.since = known.count + 1, min(known.since, written)
     begun = sum(progress.step > 0 for progress in checkpoints.unfinished_packs(folder).values())

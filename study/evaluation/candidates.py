@@ -54,6 +54,7 @@ def candidates(folder: Path) -> list[Candidate]:
     if table in tables.damaged_tables(folder):
         raise UsageError(f"{table} is damaged; the sweep's command makes it anew")
     runs = pd.read_parquet(table)
+    there = adapters.saved(folder)
     adapted = [
         Candidate(
             model=run["task.model"],
@@ -64,7 +65,7 @@ def candidates(folder: Path) -> list[Candidate]:
             **{name: run[name] for name in ("run_id", "method", "lr", "seed", "parameters")},
         )
         for run in runs.to_dict("records")
-        if (adapter := adapters.folder_of(folder, run["run_id"])).is_dir()
+        if (adapter := there.get(run["run_id"]))
     ]
     if not adapted:
         raise UsageError(

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from study.methods.multiplicative import (
+    LowRank,
     MultiplicativeConfig,
     MultiplicativeLayer,
     Parameters,
     block_width,
     register,
+    times,
     to_blocks,
 )
 
@@ -48,15 +50,13 @@ def add_projections(x: Tensor, units: Tensor, coefficients: tuple[float, ...]) -
         coefficients: t numbers c.
     """
     units = units.to(x.dtype)
-    terms, blocks, width = units.shape
+    terms, blocks, _ = units.shape
     if terms * blocks > FEW_VECTORS:
         x_blocks = y_blocks = to_blocks(x, blocks)
         for c, u in zip(coefficients, units, strict=True):
             y_blocks = y_blocks + (x_blocks * (c * u)).sum(-1, keepdim=True) * u
         return y_blocks.flatten(-2)
-    # The vectors as columns, each zero outside its block: (n, b, n, t) -> (d, n t).
-    diagonal = torch.eye(blocks, dtype=x.dtype, device=x.device)[:, None, :, None]
-    columns = (units.permute(1, 2, 0).unsqueeze(2) * diagonal).reshape(blocks * width, -1)
+    columns = as_columns(units)
     first = coefficients[0]
     scaled = columns
     if terms > 1:
@@ -64,6 +64,13 @@ def add_projections(x: Tensor, units: Tensor, coefficients: tuple[float, ...]) -
         scaled = columns * shares
     tokens = x.flatten(0, -2)  # (tokens, d)
     return torch.addmm(tokens, tokens @ columns, scaled.mT, alpha=first).view(x.shape)
+
+
+def as_columns(units: Tensor) -> Tensor:
+    """The blocks' vectors as columns, each zero outside its block: (..., t, n, b) -> (..., n b, n t)."""
+    blocks = units.shape[-2]
+    diagonal = torch.eye(blocks, dtype=units.dtype, device=units.device)[:, None, :, None]
+    return (units.movedim(-3, -1).unsqueeze(-2) * diagonal).flatten(-2).flatten(-3, -2)
 
 
 @dataclass
@@ -121,6 +128,12 @@ class EtherLayer(NormalsLayer):
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
         return add_projections(x, unit(p["ether_u"]).unsqueeze(0), (-2.0,))
+
+    @staticmethod
+    def closed_form(weights: Tensor, p: Parameters) -> LowRank:
+        """W H = W - 2 (W C) C^T, where C: (d, n) holds the normals as columns."""
+        columns = as_columns(unit(p["ether_u"]).unsqueeze(-3))
+        return LowRank(-2 * times(weights, columns), columns)
 
 
 register(EtherConfig, EtherLayer)

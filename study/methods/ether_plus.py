@@ -12,12 +12,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from study.methods.ether import NormalsConfig, NormalsLayer, add_projections, random_normals, unit
-from study.methods.multiplicative import (
-    Parameters,
-    block_width,
-    register,
+from study.methods.ether import (
+    NormalsConfig,
+    NormalsLayer,
+    add_projections,
+    as_columns,
+    random_normals,
+    unit,
 )
+from study.methods.multiplicative import LowRank, Parameters, block_width, register, times
 
 
 @dataclass
@@ -68,10 +71,30 @@ class EtherPlusLayer(NormalsLayer):
             return y
         return _relaxed_reflection(y, p["ether_plus_u_out"], p["ether_plus_v_out"])
 
+    @staticmethod
+    def closed_form(weights: Tensor, p: Parameters) -> LowRank:
+        """W1 = W + (W C S) C^T on the input side, then W1 + D (W1^T D S)^T on the output side.
+
+        C: (d, 2n) and D: (f, 2n) hold the normals u and v of a side as columns, S their signs -1 and 1.
+        """
+        columns, signs = _columns_and_signs(p["ether_plus_u_in"], p["ether_plus_v_in"])
+        left = times(weights, columns) * signs
+        if "ether_plus_u_out" not in p:
+            return LowRank(left, columns)
+        outer, outer_signs = _columns_and_signs(p["ether_plus_u_out"], p["ether_plus_v_out"])
+        images = times(weights.mT, outer) + columns @ (left.mT @ outer)  # W1^T D
+        return LowRank(torch.cat([left, outer], -1), torch.cat([columns, images * outer_signs], -1))
+
 
 def _relaxed_reflection(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """x - u (u . x) + v (v . x) in each block: (..., d), (n, d/n), (n, d/n) -> (..., d)."""
     return add_projections(x, unit(torch.stack([u, v])), (-1.0, 1.0))
+
+
+def _columns_and_signs(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., n, b) each -> (..., n b, 2n), and the sign of each column, (2n,)."""
+    signs = torch.tensor([-1.0, 1.0] * u.shape[-2], dtype=u.dtype, device=u.device)
+    return as_columns(unit(torch.stack([u, v], -3))), signs
 
 
 register(EtherPlusConfig, EtherPlusLayer)

@@ -6,16 +6,21 @@ once, on the base classes of `peft`, so everything a `peft` user knows works on 
 """
 
 from study.methods.tuner.blocks import block_width, to_blocks
+from study.methods.tuner.closed_form import ClosedForm, InputBlocks, LowRank, times
 from study.methods.tuner.config import MultiplicativeConfig
 from study.methods.tuner.layer import MultiplicativeLayer, Parameters
 from study.methods.tuner.model import MultiplicativeModel, register
 
 __all__ = [
+    "ClosedForm",
+    "InputBlocks",
+    "LowRank",
     "MultiplicativeConfig",
     "MultiplicativeLayer",
     "MultiplicativeModel",
     "Parameters",
     "block_width",
     "register",
+    "times",
     "to_blocks",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from study.methods.multiplicative import (
+    InputBlocks,
     MultiplicativeConfig,
     MultiplicativeLayer,
     Parameters,
@@ -39,6 +40,11 @@ class NaiveLayer(MultiplicativeLayer):
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
         return apply_transposed(x, p["naive_matrix"])
+
+    @staticmethod
+    def closed_form(weights: Tensor, p: Parameters) -> InputBlocks:
+        """W N^T."""
+        return InputBlocks(p["naive_matrix"])
 
 
 register(NaiveConfig, NaiveLayer)

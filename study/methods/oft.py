@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from study.methods.multiplicative import (
+    InputBlocks,
     MultiplicativeConfig,
     MultiplicativeLayer,
     Parameters,
@@ -31,7 +32,7 @@ def apply_transposed(x: Tensor, blocks: Tensor) -> Tensor:
 
 
 def cayley(r: Tensor) -> Tensor:
-    """(n, b, b) of any matrices -> (n, b, b) of rotations (determinant +1)."""
+    """(..., b, b) of any matrices -> (..., b, b) of rotations (determinant +1)."""
     skew = (r - r.mT) / 2
     identity = torch.eye(r.shape[-1], dtype=r.dtype, device=r.device)
     # (I + S)(I - S)^-1 = 2 (I - S)^-1 - I; I - S is never singular, and an inverse has the cheaper
@@ -59,6 +60,11 @@ class OftLayer(MultiplicativeLayer):
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
         r = p["cayley_oft_r"]
         return apply_transposed(x, cayley(r.float() if r.dtype in (torch.float16, torch.bfloat16) else r))
+
+    @staticmethod
+    def closed_form(weights: Tensor, p: Parameters) -> InputBlocks:
+        """W Q^T."""
+        return InputBlocks(cayley(p["cayley_oft_r"]))
 
 
 register(OftConfig, OftLayer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
+import math
 from collections.abc import Sequence
 
 from study.errors import UsageError
@@ -18,10 +20,19 @@ FRAGMENTED = 0.05
 
 def run_seconds(task: TaskSettings, profile: Profile, pack_size: int) -> float:
     """Estimated seconds of one run in a pack of `pack_size`: training, evaluations, the test."""
+    training = task.steps * step_seconds(profile, pack_size)
+    return training + (task.evaluations + 3) * profile.measure_seconds
+
+
+def step_seconds(profile: Profile, pack_size: int) -> float:
+    """Estimated seconds per run and training step, interpolated in the logarithm of the pack's size."""
     sizes = sorted(profile.step_seconds)
-    measured_size = max((size for size in sizes if size <= pack_size), default=sizes[0])
-    step_seconds = profile.step_seconds[measured_size]
-    return task.steps * step_seconds + (task.evaluations + 3) * profile.measure_seconds
+    place = bisect.bisect_left(sizes, pack_size)
+    if place in (0, len(sizes)):
+        return profile.step_seconds[sizes[min(place, len(sizes) - 1)]]
+    below, above = sizes[place - 1 : place + 1]
+    share = math.log(pack_size / below) / math.log(above / below)
+    return (1 - share) * profile.step_seconds[below] + share * profile.step_seconds[above]
 
 
 def pack_seconds(task: TaskSettings, profile: Profile, pack_size: int) -> float:

@@ -65,6 +65,16 @@ def _cut(runs: Sequence[Run], pack_sizes: Mapping[str, int]) -> list[Pack]:
     return packs
 
 
+def pack_sizes(runs: int) -> list[int]:
+    """Sizes worth trying: those that cut `runs` into equal packs, about 1.6 times apart."""
+    sizes = [1]
+    for packs in range(runs, 0, -1):
+        size = -(-runs // packs)
+        if size >= 1.6 * sizes[-1] or packs == 1:
+            sizes.append(size)
+    return sorted(set(sizes))
+
+
 def best_pack_sizes(
     groups: Mapping[str, list[Run]],
     profiles: Mapping[str, Profile],
@@ -87,6 +97,10 @@ def best_pack_sizes(
             costs += [startup_s + pack.seconds(profiles) for pack in packs]
         return makespan(costs, workers)
 
-    limits = sorted({size for p in profiles.values() for size in p.step_seconds}, reverse=True)
-    best = min(limits, key=total_seconds)
+    limits: set[int] = set()
+    for variant, group in groups.items():
+        sizes = {*pack_sizes(len(group)), *profiles[variant].step_seconds}
+        least, most = min(profiles[variant].step_seconds), profiles[variant].pack_size
+        limits |= {size for size in sizes if least <= size <= most}
+    best = min(sorted(limits, reverse=True), key=total_seconds)
     return {variant: min(best, profiles[variant].pack_size) for variant in groups}

@@ -106,7 +106,7 @@ def plan_runs(settings: SweepSettings) -> list[Run]:
                 changes = {**point, **dict(zip(axes, values, strict=True))}
                 options = settings.method.get(method, {}) | _below(prefix, changes)
                 task = dataclasses.replace(settings.task, **_below("task.", changes))
-                for seed in range(settings.seeds):
+                for seed in settings.chosen_seeds:
                     runs += [Run(task, method, options, lr, seed) for lr in rates]
     return runs
 

@@ -3,6 +3,7 @@
     results/<name>/checkpoints/<pack_id>/runs.json              the pack's run_ids
     results/<name>/checkpoints/<pack_id>/attempt-<n>            empty; claimed by one process
     results/<name>/checkpoints/<pack_id>/<step>-<n>.checkpoint  sealed safetensors, two generations
+    results/<name>/checkpoints/<pack_id>/progress.json          how far it has come, for those who watch
 
 Attempts are numbered. One that finds a later attempt, or that its pack is done, stops: two processes
 may work on one pack for a while (a node that is cut off and the node its job was given to), but only
@@ -14,6 +15,7 @@ A checkpoint belongs to its runs: a pack that is cut out of another one goes on 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,10 +23,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.planning.packs import pack_id
-from study.storage.files import from_json, quarantine, sealed, to_json, unseal, write_atomically
+from study.planning.progress import PackProgress
+from study.storage.files import (
+    CannotWrite,
+    from_json,
+    quarantine,
+    sealed,
+    to_json,
+    unseal,
+    write_atomically,
+)
 
 GENERATIONS = 2
-RUNS = "runs.json"
+RUNS, PROGRESS = "runs.json", "progress.json"
+
+TELL_S = 1.0
+"""Seconds between two times that a pack says how far it has come."""
 
 State = tuple[dict[str, Any], dict[str, Any]]
 """Tensors by name (torch's, which is not imported here), and everything else as JSON."""
@@ -65,6 +79,22 @@ def unfinished_packs(folder: Path) -> dict[str, Progress]:
         attempts = len(list(pack.glob("attempt-*")))
         progress[pack.name] = Progress(attempts, max(steps, default=0), _run_ids(pack))
     return progress
+
+
+def progress_of_packs(folder: Path, since: float = 0.0) -> dict[str, PackProgress]:
+    """How far packs in training have come, by pack_id, as they last said.
+
+    Args:
+        since: in seconds since 1970; what was said before is passed over.
+    """
+    found = {}
+    for path in (folder / "checkpoints").glob(f"*/{PROGRESS}"):
+        with contextlib.suppress(
+            OSError, ValueError, TypeError
+        ):  # it ends this moment, or is of another version
+            if path.stat().st_mtime >= since:
+                found[path.parent.name] = PackProgress(**from_json(path.read_bytes()))
+    return found
 
 
 def forget(folder: Path, finished: Iterable[str]) -> None:
@@ -115,6 +145,7 @@ class Attempt:
             self.number += 1
         write_atomically(self.folder / RUNS, to_json(self.run_ids))
         self._saved_at = time.monotonic()
+        self._told_at = -TELL_S
 
     def _claim(self, number: int) -> Path:
         return self.folder / f"attempt-{number}"
@@ -133,6 +164,16 @@ class Attempt:
             if (state := _last_state(self.folder.parent / name)) is not None:
                 return Saved(state, tuple(progress.run_ids.index(run_id) for run_id in self.run_ids))
         return None
+
+    def tell(self, progress: Callable[[], PackProgress]) -> None:
+        """To be called after every step: says for those who watch how far the pack is, when it is time to.
+
+        That it cannot be said costs no run: a full disk is for `keep` and the records to find.
+        """
+        if time.monotonic() - self._told_at >= TELL_S:
+            with contextlib.suppress(CannotWrite):
+                write_atomically(self.folder / PROGRESS, to_json(dataclasses.asdict(progress())))
+            self._told_at = time.monotonic()
 
     def keep(self, step: int, state: Callable[[], State]) -> None:
         """To be called after every step: saves when it is time to.

@@ -14,6 +14,7 @@ import math
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,26 @@ def write_atomically(path: Path, content: bytes, replace: bool = True) -> bool:
         raise CannotWrite(f"cannot write {path}: {error.strerror}") from None
     finally:
         with contextlib.suppress(OSError):  # it is not there, and perhaps cannot be
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Where to write a large file, which takes the place of `path` when the block ends without an error.
+
+    Raises:
+        CannotWrite: if it cannot be written; what was there before is intact.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 

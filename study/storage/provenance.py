@@ -37,6 +37,14 @@ def provenance() -> Provenance:
     )
 
 
+def version_line() -> str:
+    """What `--version` prints: of this project, of what results depend on, and the commit of a checkout."""
+    here = provenance()
+    commit = f"; commit {here.git_sha[:10]}" if here.git_sha else ""
+    changes = " with uncommitted changes" if here.git_dirty else ""
+    return f"ether-{here.versions}{commit}{changes}"
+
+
 @cache
 def is_same_code(before: str, now: str) -> bool:
     """Whether RESULT_CODE is the same in two commits; false where this checkout does not know one of them."""

@@ -1,6 +1,6 @@
 """What runs leave behind: one file per pack, written once, there whole or not at all.
 
-    results/<name>/records/<pack_id>.json     sealed; a line of run_id -> status; the runs' records
+    results/<name>/records/<pack_id>.json     sealed; a line of run_id -> status; the runs' records by column
 
 Records are the only truth; all else can be rebuilt from them at any time. A record file is never overwritten:
 a run's first finished record wins, and a late writer is refused.
@@ -8,19 +8,81 @@ a run's first finished record wins, and a late writer is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.errors import UsageError
+from study.storage.columns import Columns
 from study.storage.files import from_json, quarantine, sealed, to_json, unseal, write_atomically
 from study.storage.rows import RECORD_VERSION, RunRecord
 
 RecordJson = dict[str, Any]
-"""A `RunRecord` as it stands in a file: {"row": ..., "history": [...], "layers": [...]}.
+"""A `RunRecord` in plain parts: {"row": ..., "history": [...], "layers": [...]}."""
 
-Not turned into `RunRecord`s on the way to tables: of 100,000 runs there are millions of rows.
-"""
+DETAILS = ("history", "layers")
+"""The tables of which a run has several rows."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The records of the runs that were trained together, by column.
+
+    Not turned into `RunRecord`s on the way to tables: of 100,000 runs there are millions of rows.
+
+    Attributes:
+        runs: a row per run.
+        details: the other tables, by name: all rows of the first run, then those of the second, ...
+        counts: how many rows each run has in them.
+    """
+
+    runs: Columns
+    details: Mapping[str, Columns]
+    counts: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, records: Sequence[RecordJson]) -> Pack:
+        return cls(
+            Columns.of_rows([record["row"] for record in records]),
+            {name: Columns.of_rows([row for record in records for row in record[name]]) for name in DETAILS},
+            {name: [len(record[name]) for record in records] for name in DETAILS},
+        )
+
+    @property
+    def run_ids(self) -> list[str]:
+        return self.runs.column("run_id")
+
+    def records(self) -> list[RecordJson]:
+        """What it was made of."""
+        rows = {name: iter(table.to_rows()) for name, table in self.details.items()}
+        return [
+            {"row": row}
+            | {name: [next(rows[name]) for _ in range(self.counts[name][place])] for name in DETAILS}
+            for place, row in enumerate(self.runs.to_rows())
+        ]
+
+    def chosen(self, places: Sequence[int]) -> Pack:
+        """The runs at these places, in this order."""
+        details = {}
+        for name, table in self.details.items():
+            ends = list(itertools.accumulate(self.counts[name]))
+            rows = [
+                row for place in places for row in range(ends[place] - self.counts[name][place], ends[place])
+            ]
+            details[name] = table.chosen(rows)
+        counts = {name: [of_runs[place] for place in places] for name, of_runs in self.counts.items()}
+        return Pack(self.runs.chosen(places), details, counts)
+
+    def to_json(self) -> dict[str, Any]:
+        tables = {"runs": self.runs, **self.details}
+        return {name: table.to_json() for name, table in tables.items()} | {"counts": self.counts}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Pack:
+        tables = {name: Columns.from_json(content[name]) for name in ("runs", *DETAILS)}
+        return cls(tables.pop("runs"), tables, content["counts"])
 
 
 def path_of(folder: Path, pack_id: str) -> Path:
@@ -35,7 +97,8 @@ def write(folder: Path, pack_id: str, records: Sequence[RunRecord]) -> bool:
     """
     statuses = {record.identity.run_id: record.outcome.status for record in records}
     head = to_json({"record_version": RECORD_VERSION, "statuses": statuses})
-    content = sealed(head + b"\n" + to_json([record.to_json() for record in records]))
+    pack = Pack.of([record.to_json() for record in records])
+    content = sealed(head + b"\n" + to_json(pack.to_json()))
     return write_atomically(path_of(folder, pack_id), content, replace=False)
 
 
@@ -53,14 +116,17 @@ def _parts(path: Path) -> tuple[dict[str, str], bytes] | None:
     return content["statuses"], rest
 
 
-def read(path: Path) -> list[RecordJson] | None:
+def read(path: Path) -> Pack | None:
     """The records in one file; None if it is damaged.
 
     Raises:
         UsageError: if a newer version of this program wrote it.
     """
     parts = _parts(path)
-    return None if parts is None else from_json(parts[1])
+    if parts is None:
+        return None
+    content = from_json(parts[1])
+    return Pack.of(content) if isinstance(content, list) else Pack.from_json(content)  # a list before 5
 
 
 def read_statuses(folder: Path, pack_id: str) -> list[str]:
@@ -98,19 +164,39 @@ def statuses(folder: Path) -> dict[str, str]:
     return {run_id: status for run_id, (status, _) in _index(folder).items()}
 
 
-def read_files(folder: Path) -> Iterator[tuple[Path, list[RecordJson]]]:
-    """Every file with the records in it that count; holds one file's at a time in memory."""
-    by_file: dict[Path, set[str]] = {}
+def read_packs(folder: Path, order: Mapping[str, int] | None = None) -> Iterator[tuple[Path, Pack]]:
+    """Every file with the records in it that count; holds one file's at a time in memory.
+
+    Args:
+        order: places of run_ids. Each file's runs come in their order, and so do files, by their first.
+    """
+    run_ids_of: dict[Path, list[str]] = {}
     for run_id, (_, path) in _index(folder).items():
-        by_file.setdefault(path, set()).add(run_id)
-    for path, run_ids in by_file.items():
-        yield path, [record for record in read(path) or [] if record["row"]["run_id"] in run_ids]
+        run_ids_of.setdefault(path, []).append(run_id)
+    paths = list(run_ids_of)
+    if order is not None:
+        firsts = {path: min(place(order, run_id) for run_id in ids) for path, ids in run_ids_of.items()}
+        paths.sort(key=firsts.__getitem__)
+    for path in paths:
+        pack = read(path)
+        if pack is None:
+            continue
+        run_ids, counting = pack.run_ids, set(run_ids_of[path])
+        chosen = [at for at, run_id in enumerate(run_ids) if run_id in counting]
+        if order is not None:
+            chosen.sort(key=lambda at: place(order, run_ids[at]))
+        yield path, pack if chosen == list(range(pack.runs.rows)) else pack.chosen(chosen)
+
+
+def place(order: Mapping[str, int], run_id: str) -> tuple[int, str]:
+    """What runs are sorted by: those beyond the order come last, by run_id."""
+    return order.get(run_id, len(order)), run_id
 
 
 def read_all(folder: Path) -> Iterator[RecordJson]:
     """The record that counts of every run."""
-    for _, records in read_files(folder):
-        yield from records
+    for _, pack in read_packs(folder):
+        yield from pack.records()
 
 
 def quarantine_damaged(folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from study.planning.runs import Run
 
-RECORD_VERSION = 4
+RECORD_VERSION = 5
 
 Row = TypeVar("Row", bound="Identity | Outcome | Circumstances | HistoryRow | LayerRow")
 
@@ -201,7 +201,7 @@ class RunRecord:
         return _with_metrics(known) | {name: value for name, value in kept.items() if value} | dict(settings)
 
     def to_json(self) -> dict[str, Any]:
-        """The form in a record's file; `study.storage.tables` makes columns of it as it is."""
+        """In plain parts, of which `study.storage.records` makes columns."""
         return {
             "row": self.row(),
             "history": [_with_metrics(vars(row)) for row in self.history],

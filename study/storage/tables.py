@@ -5,27 +5,28 @@ results/<name>/{runs,history,layers}.parquet and their sha256 in tables.sha256
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import itertools
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.settings import TaskSettings
 from study.storage import records
-from study.storage.files import quarantine, write_atomically
-from study.storage.records import RecordJson
+from study.storage.columns import Columns
+from study.storage.files import quarantine, staged, write_atomically
+from study.storage.records import Pack, RecordJson
 from study.storage.rows import METRIC
-from study.storage.schema import TABLES, Schema
+from study.storage.schema import HISTORY, RUNS, TABLES, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUMS = "tables.sha256"
-CHUNK = 1000
-"""Records turned into tables at a time: bounds the memory that a large study needs."""
+BATCH = 1000
+"""Runs turned into tables at a time, at least: bounds the memory that a large study needs."""
 
 EMPTY = {"string": "", "bool": False, "int64": 0, "float64": float("nan")}
 """What stands in a column of the schema where a record says nothing."""
@@ -43,38 +44,108 @@ FITTING = {
 """A setting's type, and types of values that its column can hold as they are."""
 
 
-def collect(folder: Path, order: list[str]) -> dict[str, pd.DataFrame]:
+def collect(folder: Path, order: list[str]) -> pd.DataFrame:
     """Rebuilds the tables from the records and writes them as parquet.
+
+    Rows of `layers`, of which there are most, go to their file as they are read.
 
     Args:
         order: run_ids in the plan's order; runs beyond it come after, by run_id.
+
+    Returns:
+        The table of runs.
 
     Raises:
         CannotWrite: if the disk is full; the tables of before are intact.
     """
     import pandas as pd
 
-    chunks = [_untyped(chunk) for chunk in _chunks(records.read_all(folder))] or [_untyped([])]
-    rank = {run_id: i for i, run_id in enumerate(order)}
-    run_ids = [run_id for chunk in chunks for run_id in chunk["runs"].run_id]
-    ranked = sorted(run_ids, key=lambda run_id: (rank.get(run_id, len(rank)), run_id))
-    position = {run_id: i for i, run_id in enumerate(ranked)}
-    tables = {}
-    for name, schema in TABLES.items():
-        table = _with_typed_settings(pd.concat([c.pop(name) for c in chunks], ignore_index=True), schema)
-        order_of_rows = table.run_id.map(position).to_numpy().argsort(kind="stable")
-        tables[name] = table.iloc[order_of_rows].reset_index(drop=True)
-    contents = {f"{name}.parquet": table.to_parquet(index=False) for name, table in tables.items()}
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
-    sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()]
+    rank = {run_id: place for place, run_id in enumerate(order)}
+    with contextlib.ExitStack() as stack:
+        paths = {name: stack.enter_context(staged(folder / f"{name}.parquet")) for name in TABLES}
+        empty = _untyped([])
+        parts: dict[str, list[pd.DataFrame]] = {name: [empty[name]] for name in ("runs", "history")}
+        with _Parquet(paths["layers"], empty["layers"]) as layers:
+            for packs in _batches(folder, rank):
+                batch = _in_order(_untyped(packs), rank)
+                layers.append(batch.pop("layers"))
+                for name, table in batch.items():
+                    parts[name].append(table)
+        further = sorted({column for part in parts["history"] for column in part} - set(HISTORY))
+        with _Parquet(paths["history"], empty["history"].assign(**dict.fromkeys(further, 0.0))) as history:
+            while parts["history"]:
+                history.append(parts["history"].pop(0))
+        runs = _with_typed_settings(pd.concat(parts.pop("runs"), ignore_index=True), RUNS)
+        runs.to_parquet(paths["runs"], index=False)
+        sums = [f"{_digest(path)}  {name}.parquet\n" for name, path in paths.items()]
     write_atomically(folder / SUMS, "".join(sums).encode())
-    return tables
+    return runs
+
+
+class _Parquet:
+    """A file to which a table is written part by part.
+
+    Args:
+        like: a table with the columns and types of all.
+    """
+
+    def __init__(self, path: Path, like: pd.DataFrame) -> None:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+
+        self.schema = pa.Table.from_pandas(like, preserve_index=False).schema
+        self.writer = ParquetWriter(path, self.schema)
+
+    def append(self, rows: pd.DataFrame) -> None:
+        import pyarrow as pa
+
+        missing = set(self.schema.names) - set(rows.columns)
+        rows = rows.assign(**dict.fromkeys(missing, float("nan")))
+        self.writer.write_table(pa.Table.from_pandas(rows, self.schema, preserve_index=False))
+
+    def __enter__(self) -> _Parquet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.close()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _batches(folder: Path, rank: Mapping[str, int]) -> Iterator[list[Pack]]:
+    """All packs, a few at a time: every run of a batch comes before those of the next."""
+    batch: list[Pack] = []
+    last = (-1, "")
+    for _, pack in records.read_packs(folder, rank):
+        places = [records.place(rank, run_id) for run_id in pack.run_ids]
+        if sum(each.runs.rows for each in batch) >= BATCH and places[0] > last:
+            yield batch
+            batch = []
+        batch.append(pack)
+        last = max(last, places[-1])
+    if batch:
+        yield batch
+
+
+def _in_order(tables: dict[str, pd.DataFrame], rank: Mapping[str, int]) -> dict[str, pd.DataFrame]:
+    """Tables of a batch with the rows of their runs in order; a run's own rows stay as they are."""
+    run_ids = tables["runs"].run_id.tolist()
+    ranked = sorted(run_ids, key=lambda run_id: records.place(rank, run_id))
+    if ranked == run_ids:
+        return tables
+    position = {run_id: place for place, run_id in enumerate(ranked)}
+    return {
+        name: table.iloc[table.run_id.map(position).to_numpy().argsort(kind="stable")]
+        for name, table in tables.items()
+    }
 
 
 def tables(records_json: Iterable[RecordJson]) -> dict[str, pd.DataFrame]:
     """The three tables, with the columns and types of the schema, in the order of the records."""
-    untyped = _untyped(list(records_json))
+    untyped = _untyped([Pack.of(list(records_json))])
     return {name: _with_typed_settings(untyped[name], schema) for name, schema in TABLES.items()}
 
 
@@ -95,32 +166,35 @@ def quarantine_damaged(folder: Path) -> None:
         quarantine(path, "It is rebuilt from the records.")
 
 
-def _chunks(records_json: Iterator[RecordJson]) -> Iterator[list[RecordJson]]:
-    while chunk := list(itertools.islice(records_json, CHUNK)):
-        yield chunk
+def _untyped(packs: Sequence[Pack]) -> dict[str, pd.DataFrame]:
+    """The tables, but for the types of the settings' columns, which one batch alone cannot tell."""
+    import numpy as np
+
+    made = {"runs": _untyped_table([pack.runs for pack in packs], RUNS)}
+    for name in records.DETAILS:
+        table = _untyped_table([pack.details[name] for pack in packs], TABLES[name])
+        counts = [count for pack in packs for count in pack.counts[name]]
+        table["run_id"] = made["runs"].run_id.take(np.repeat(np.arange(len(counts)), counts)).array
+        made[name] = table
+    return made
 
 
-def _untyped(records_json: Sequence[RecordJson]) -> dict[str, pd.DataFrame]:
-    """The tables, but for the types of the settings' columns, which one chunk alone cannot tell."""
-    rows = {"runs": [record["row"] for record in records_json]}
-    for name in ("history", "layers"):
-        rows[name] = [{"run_id": r["row"]["run_id"], **point} for r in records_json for point in r[name]]
-    return {name: _untyped_table(rows[name], schema) for name, schema in TABLES.items()}
-
-
-def _untyped_table(rows: list[dict[str, Any]], schema: Schema) -> pd.DataFrame:
+def _untyped_table(parts: Sequence[Columns], schema: Schema) -> pd.DataFrame:
+    """The rows of all parts."""
     import pandas as pd
 
+    def column(name: str) -> list[Any]:
+        return [value for part in parts for value in part.column(name)]
+
     columns = {}
-    for column, (kind, _) in schema.items():
-        values = [row.get(column) for row in rows]
-        if kind in EMPTY:
-            empty = EMPTY[kind]
-            values = [empty if v is None or (v != v and kind != "float64") else v for v in values]
-        columns[column] = pd.Series(values, dtype="str" if kind == "string" else kind)
-    for column in sorted({column for row in rows for column in row} - set(schema)):
-        columns[column] = pd.Series([row.get(column) for row in rows], dtype=object)
-    return pd.DataFrame(columns, index=range(len(rows)))
+    for name, (kind, _) in schema.items():
+        values = column(name)
+        if kind in EMPTY and kind != "float64":  # of which None becomes nan
+            values = [EMPTY[kind] if value is None or value != value else value for value in values]
+        columns[name] = pd.Series(values, dtype="str" if kind == "string" else kind)
+    for name in sorted({name for part in parts for name in part.values} - set(schema)):
+        columns[name] = pd.Series(column(name), dtype=object)
+    return pd.DataFrame(columns, index=range(sum(part.rows for part in parts)))
 
 
 def _with_typed_settings(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

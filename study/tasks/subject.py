@@ -28,6 +28,9 @@ from study.tasks.diffusion.pipeline import load_pipeline
 from study.tasks.diffusion.sampling import dpm_solver, drawn_noise, even_times, noise_of, noised, sample
 from study.tasks.diffusion.subjects import Example, SubjectData, SubjectJudge, portraits, scores
 from study.tasks.diffusion.subjects.class_pictures import ClassPictures
+from study.tasks.diffusion.subjects.folder import SubjectFolder
+from study.tasks.diffusion.subjects.image_judge import ImageJudge
+from study.tasks.diffusion.subjects.token import token_notes
 from study.tasks.loading.device import device
 from study.tasks.loading.pretrained import builds_skeletons
 
@@ -69,14 +72,10 @@ class Subject(Task):
         refuse_unused(settings, unused, "task subject")
         self.pipeline = load_pipeline(base_model_path(settings))
         self._check_settings()
-        token, count = settings.subject_token or TOKEN, self._class_count
-        self.data: SubjectData
-        self.judge: SubjectJudge
-        composed = portraits.PortraitSubjects(token, settings.subset, count)
-        self.data = composed
-        self.judge = portraits.PortraitSubjectJudge(shipped_checkpoint(settings.name), composed)
+        self._token_notes = token_notes(self.pipeline.tokenizer, self._token)
+        self.data, self.judge = self._data_and_judge()
         self.class_pictures = ClassPictures(
-            self.pipeline, count, self._sampling_steps, self._guidance, settings.eval_batch_size
+            self.pipeline, self._class_count, self._sampling_steps, self._guidance, settings.eval_batch_size
         )
         self._sampler = dpm_solver(self.pipeline.scheduler)
         self.examples_of = {split: tuple(self.data.examples[split]) for split in SPLITS}
@@ -91,6 +90,20 @@ class Subject(Task):
         self._rows = {(s, n): self._rows_of(s, n) for s in SPLITS for n in range(len(self.data.names))}
         self._latents: dict[int, Tensor] = {}
         self._judged: dict[tuple[str, int], Tensor] = {}
+
+    def _data_and_judge(self) -> tuple[SubjectData, SubjectJudge]:
+        settings, token, count = self.settings, self._token, self._class_count
+        if settings.data == portraits.DATA:
+            refuse_unused(settings, ("dino", "clip_model", "lpips"), f"the miniature's data, {settings.data}")
+            composed = portraits.PortraitSubjects(token, settings.subset, count)
+            return composed, portraits.PortraitSubjectJudge(shipped_checkpoint(settings.name), composed)
+        if settings.model == "shipped":
+            raise UsageError(
+                f"task.model=shipped: it knows portraits of 16x16 pixels, not task.data={settings.data};"
+                " give task.model=PATH, a pipeline such as Stable Diffusion's"
+            )
+        folder = SubjectFolder(settings.data, self.pipeline.size, token, settings.subset, count)
+        return folder, ImageJudge(settings, folder, self.pipeline.size)
 
     def _check_settings(self) -> None:
         settings, times = self.settings, self.pipeline.scheduler.config.num_train_timesteps
@@ -117,12 +130,22 @@ class Subject(Task):
         return GUIDANCE if self.settings.guidance is None else self.settings.guidance
 
     @property
+    def _token(self) -> str:
+        return TOKEN if self.settings.subject_token is None else self.settings.subject_token
+
+    @property
     def _class_count(self) -> int:
         count = self.settings.class_pictures
         return CLASS_PICTURES if count is None else count
 
     def _ids(self, texts: list[str]) -> Tensor:
-        different = list(dict.fromkeys(texts))
+        different, tokenizer = list(dict.fromkeys(texts)), self.pipeline.tokenizer
+        for text, ids in zip(different, tokenizer(different).input_ids, strict=True):
+            if len(ids) > tokenizer.model_max_length:
+                raise UsageError(
+                    f"task.data={self.settings.data}: {text!r} has {len(ids)} tokens, of which the text model"
+                    f" reads {tokenizer.model_max_length}; shorten it"
+                )
         ids = dict(zip(different, self.pipeline.token_ids(different), strict=True))
         return torch.stack([ids[text] for text in texts])
 
@@ -152,13 +175,12 @@ class Subject(Task):
         texts = {
             t for part in self.examples_of.values() for each in part for t in (each.caption, each.prompt)
         }
-        lengths = [len(ids) for ids in tokenizer(sorted(texts)).input_ids]
-        limit = tokenizer.model_max_length
+        longest = max(len(ids) for ids in tokenizer(sorted(texts)).input_ids)
         return replace(
             super().data_summary(),
             kind="subject-driven generation",
-            lengths=Lengths("tokens", max(lengths), limit, sum(length > limit for length in lengths)),
-            notes=self.data.notes,
+            lengths=Lengths("tokens", longest, tokenizer.model_max_length),
+            notes=(*self._token_notes, *self.data.notes),
         )
 
     def examples(self, split: str, indices: Tensor) -> Batch:
@@ -260,9 +282,11 @@ class Subject(Task):
             example = self.examples_of[split][number - self._first[split]]
             assert example.subject is not None
             learnt = self.data.trained_on[example.subject]
-            chosen = learnt[number % len(learnt)] if kind == "repeated" else example.picture
+            place = number % len(learnt)
+            chosen = learnt[place] if kind == "repeated" else example.picture
             picture = self.data.pictures([chosen]).to(device())
-            judged = scores.judgement(self.judge, picture, torch.tensor([number], device=picture.device))
+            at, itself = torch.tensor([[number], [place]], device=picture.device)
+            judged = scores.judgement(self.judge, picture, at, itself if kind == "repeated" else None)
             self._judged[kind, number] = judged[0].cpu()
         return torch.stack([self._judged[kind, number] for number in numbers])
 

@@ -37,6 +37,13 @@ class Measurements:
             history.append(point)
         self.layers = list(measurement.layers)
 
+    def best(self, higher_is_better: bool) -> float:
+        """The best validation score of any run at any point; nan before the first."""
+        scores = [
+            point.valid for history in self.histories for point in history if math.isfinite(point.valid)
+        ]
+        return (max if higher_is_better else min)(scores, default=math.nan)
+
     def to_json(self) -> dict[str, Any]:
         """The form in a checkpoint."""
         return {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from study.errors import UsageError, first_line
 from study.methods.full import FullLayer
 from study.planning.costs import sizes_that_fit
+from study.planning.packs import pack_sizes
 from study.planning.profile import Profile, RunMapping
 from study.tasks import Task
 from study.training.frozen_base import train_mode
@@ -26,9 +28,7 @@ from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import forward_backward, training_batches
 from study.training.train import Hyperparameters, Training
 
-WARM_STEPS, TIMED_STEPS = 2, 6
-GIVE_UP = 1.25
-"""Larger packs are not tried once one costs this many times the best per run."""
+WARM_STEPS, TIMED_STEPS = 1, 3
 GOOD_ENOUGH = 1.05
 """The smallest pack whose cost is within this factor of the best is taken: it spreads better."""
 
@@ -38,16 +38,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
-
-
-def pack_sizes(runs: int) -> list[int]:
-    """Sizes worth trying: those that cut `runs` into equal packs, about 1.6 times apart."""
-    sizes = [1]
-    for packs in range(runs, 0, -1):
-        size = -(-runs // packs)
-        if size >= 1.6 * sizes[-1] or packs == 1:
-            sizes.append(size)
-    return sorted(set(sizes))
 
 
 def why_unpackable(
@@ -197,24 +187,35 @@ def profile(
 def _time_steps(
     task: Task, model: nn.Module, config: PeftConfig, sizes: Sequence[int], mapping: RunMapping
 ) -> dict[int, float]:
-    """Seconds per run and training step by pack size, from the smallest up to where packs no longer gain."""
-    seconds: dict[int, float] = {}
-    for size in sizes:
-        runs = [Hyperparameters(1e-3, run // 9, task.settings) for run in range(size)]
-        times: list[float] = []
-        with contextlib.closing(Training(task, model, config, runs, mapping)) as training:
-            try:
-                for _ in range(WARM_STEPS + TIMED_STEPS):
-                    start = time.perf_counter()
-                    training.train_step()
-                    if torch.cuda.is_available():
-                        torch.cuda.synchronize()
-                    times.append(time.perf_counter() - start)
-            except Exception as error:
-                if not (seconds and is_out_of_memory(error)):
-                    raise
-                break  # smaller packs fit
-        seconds[size] = min(times[WARM_STEPS:]) / size  # the least disturbed
-        if seconds[size] > GIVE_UP * min(seconds.values()):
+    """Seconds per run and training step by pack size: alone, and from the largest down to the best.
+
+    Most methods gain up to the largest pack or to one close to it, so that few sizes are timed.
+    """
+    smallest, *larger = sizes
+    seconds = {smallest: _step_seconds(task, model, config, smallest, mapping)}
+    best = math.inf  # of packs
+    for size in reversed(larger):
+        try:
+            seconds[size] = _step_seconds(task, model, config, size, mapping)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            continue  # smaller packs fit
+        if seconds[size] > GOOD_ENOUGH * best:
             break
+        best = min(best, seconds[size])
     return seconds
+
+
+def _step_seconds(task: Task, model: nn.Module, config: PeftConfig, size: int, mapping: RunMapping) -> float:
+    """Seconds per run of the fastest of a few steps, the least disturbed."""
+    runs = [Hyperparameters(1e-3, run // 9, task.settings) for run in range(size)]
+    times: list[float] = []
+    with contextlib.closing(Training(task, model, config, runs, mapping)) as training:
+        for _ in range(WARM_STEPS + TIMED_STEPS):
+            start = time.perf_counter()
+            training.train_step()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+    return min(times[WARM_STEPS:]) / size

@@ -15,6 +15,7 @@ from peft import PeftConfig
 from torch import Tensor, nn
 
 from study.planning.profile import RunMapping
+from study.planning.progress import PackProgress
 from study.settings import TaskSettings
 from study.storage.checkpoints import Attempt, State
 from study.storage.rows import HistoryRow
@@ -203,6 +204,18 @@ class Training:
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_lr(), strict=True):
             group["lr"] = rate
 
+    def progress(self, measured: Measurements) -> PackProgress:
+        """How far the runs have come, given what was measured of them so far."""
+        return PackProgress(
+            runs=len(self.runs),
+            step=self.step,
+            steps=self.task.settings.steps,
+            seconds=time.perf_counter() - self._began,
+            diverged=len(self.diverged),
+            metric=self.task.metric,
+            best=measured.best(self.task.higher_is_better),
+        )
+
     def close(self) -> None:
         self.packed.close()
 
@@ -244,6 +257,8 @@ def train(
         else:
             measured.add(training.measure())
         while training.step < task.settings.steps:
+            if attempt:
+                attempt.tell(lambda: training.progress(measured))
             training.train_step()
             if training.step in due:
                 measured.add(training.measure())

@@ -34,6 +34,7 @@ from study.planning.jobs import (
 )
 from study.planning.runs import PER_RUN, Run, canonical, digest
 from study.storage import adapters, pictures, records
+from study.storage.adapters import card
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
 from study.storage.provenance import provenance
@@ -229,7 +230,7 @@ class Worker:
         def save(packed: PackedModel, parameters: RunParameters) -> None:
             if job.save_adapters:
                 for index, run in enumerate(job.runs):
-                    adapter_folder = adapters.folder_of(Path(job.folder), run.run_id)
+                    adapter_folder = adapters.new_folder(Path(job.folder), run)
                     save_adapter(packed, parameters, index, adapter_folder)
 
         if self.device.type == "cuda":
@@ -237,6 +238,9 @@ class Worker:
         trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.mapping)
         seal.check()
         circumstances = self._circumstances(job, attempt)
+        if job.save_adapters:
+            for run, trained in zip(job.runs, trained_runs, strict=True):
+                card.write(Path(job.folder), run, trained.outcome)
         if self.device.type == "cuda":
             peak_mb = torch.cuda.max_memory_allocated() / 2**20
             circumstances = dataclasses.replace(circumstances, memory_mb=peak_mb)

@@ -24,7 +24,7 @@ NOT_AXES = sorted(key for key in {*settings_by_key(), "scale", "task", "launcher
 def test_the_whitelist() -> None:
     axes = {key for key in settings_by_key() if is_axis(key)}
     of_tasks = {key for key in settings_by_key() if key.startswith("task.")} - {"task.name", "task.scale"}
-    assert axes == of_tasks | {"lr", "methods", "method"}
+    assert axes == of_tasks | {"lr", "methods", "method", "seed"}
     assert is_axis("method") and is_axis("method.lora.r") and not is_axis("nonsense")
 
 
@@ -39,7 +39,7 @@ def test_no_other_setting_is_an_axis(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", sorted({key for key in settings_by_key() if is_axis(key)} - {"methods"} - UNREAD)
+    "key", sorted({key for key in settings_by_key() if is_axis(key)} - {"methods", "seed"} - UNREAD)
 )
 def test_every_other_setting_is_one(key: str) -> None:
     s = config.load("lr_grid", ["seeds=2", f"{key}={VALUES.get(key, '1,2')}"])

@@ -54,7 +54,7 @@ def test_the_sweep_of_the_issue() -> None:
     (["task=vtba"], "unknown task 'vtba'; nearest: vtab"),
     (["scale=micro"], "task vtab has no scale 'micro'; known: mini, paper"),
     (["task.stpes=3"], "unknown key 'task.stpes'; nearest: task.steps"),
-    (["seedz=3"], "unknown key 'seedz'; nearest: seeds"),
+    (["seedz=3"], "unknown key 'seedz'; nearest: seeds?, seeds?"),
     (["method.ether.blokcs=3"], "method ether has no option 'blokcs'; nearest: blocks"),
     (["method.ehter.blocks=3"], "unknown method 'ehter'"),
     (["lr=-1e-3"], "lr=-0.001 is not a learning rate; give positive, finite numbers"),

@@ -34,7 +34,7 @@ from study.settings import settings_by_key
     ("method=(IA)3", "nearest: .*ia3"),
     ("method=adalora", "method adalora cannot be trained here: its ranks are reallocated"),
     ("method=prompt_tuning", "method prompt_tuning cannot be trained here: it learns a prompt"),
-    ("seed=5", "unknown key 'seed'; nearest: seeds"),
+    ("n_seeds=5", "unknown key 'n_seeds'; nearest: seeds"),
     ("learning_rate=1", "unknown key 'learning_rate'; nearest: lr"),
     ("rate=1", "nearest: lr"),
     ("LR=1", "nearest: lr"),

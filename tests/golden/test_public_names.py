@@ -11,6 +11,8 @@ NAMES = [
     "study.compare:main",
     "study.status:main",
     "study.evaluate:main",
+    "study.rerun:main",
+    "study.__main__:main",
     "study.methods.ether:EtherConfig",
     "study.methods.ether_plus:EtherPlusConfig",
     "study.methods.oft:OftConfig",

@@ -11,7 +11,7 @@ import pytest
 from study import methods
 from study.methods import external
 
-SHARED = {"blocks", "magnitudes", "target_modules", "exclude_modules", "layers_to_transform",
+SHARED = {"blocks", "magnitudes", "init_weights", "target_modules", "exclude_modules", "layers_to_transform",
           "layers_pattern", "modules_to_save"}  # fmt: skip
 NORMALS = {"init_scale", "renormalise"}
 CONFIG = """

@@ -10,9 +10,9 @@ from support.records.profiles import profile_of
 
 from study.config import load
 from study.errors import UsageError
-from study.planning.costs import makespan, sizes_that_fit
-from study.planning.packs import Pack, best_pack_sizes, plan_packs
-from study.planning.profile import BYTES_PER_NUMBER, BYTES_STANDING, Footprint, Profile
+from study.planning.costs import makespan, sizes_that_fit, step_seconds
+from study.planning.packs import Pack, best_pack_sizes, pack_sizes, plan_packs
+from study.planning.profile import BYTES_PER_NUMBER, BYTES_STANDING, Footprint, Profile, RunMapping
 from study.planning.runs import canonical, digest, group_by_variant, plan_runs
 
 MB = 2**20
@@ -116,3 +116,37 @@ def test_profiles_of_every_version_are_read() -> None:
     assert old.step_seconds == {9: 1.0} and old.footprint.parameters == 7 and old.footprint.run_mb is None
     with pytest.raises(ValueError, match="does not say"):
         old.footprint.pack_mb(1)
+
+
+def test_pack_sizes_cut_into_equal_packs() -> None:
+    assert pack_sizes(1) == [1]
+    assert pack_sizes(45)[0] == 1 and pack_sizes(45)[-1] == 45
+    for size in pack_sizes(45):
+        packs = -(-45 // size)
+        assert -(-45 // packs) == size
+
+
+def test_sizes_that_were_not_timed_cost_what_lies_between() -> None:
+    profile = Profile(
+        "",
+        RunMapping.LAYERS,
+        16,
+        {1: 4.0, 4: 2.0, 16: 1.0},
+        0.1,
+        activation_mb=0.0,
+        footprint=Footprint(0, 0),
+    )
+    assert [step_seconds(profile, size) for size in (1, 2, 4, 8, 16, 99)] == [4.0, 3.0, 2.0, 1.5, 1.0, 1.0]
+
+
+def test_packs_are_spread_over_workers_in_sizes_that_were_not_timed() -> None:
+    """A probe times few sizes; with a worker for each pack, smaller ones than those are planned."""
+    settings = load("lr_grid", ["method=ether"])
+    groups = group_by_variant(plan_runs(settings))
+    (variant,) = groups
+    footprint = Footprint(0, 0)
+    timed = Profile("", RunMapping.LAYERS, 45, {1: 1.4, 28: 1.0, 45: 1.0}, 0.0, 0.0, footprint)
+    asked = Profile("", RunMapping.LAYERS, 28, {28: 1.0}, 0.0, 0.0, footprint)
+    assert best_pack_sizes(groups, {variant: timed}, workers=1) == {variant: 45}
+    assert best_pack_sizes(groups, {variant: timed}, workers=45) == {variant: 1}
+    assert best_pack_sizes(groups, {variant: asked}, workers=45) == {variant: 28}

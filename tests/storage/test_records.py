@@ -96,7 +96,7 @@ def test_tables_have_the_columns_and_types_of_the_schema(tmp_path: Path) -> None
     records.write(tmp_path, "p", [record("b"), record("a", "diverged")])
     records.write(tmp_path, "q", [failed])
     made = tables.collect(tmp_path, ["a", "b"])
-    assert list(made["runs"].run_id) == ["a", "b", "c"]  # the plan's order, then the rest
+    assert list(made.run_id) == ["a", "b", "c"]  # the plan's order, then the rest
     for name, schema in (("runs", RUNS), ("history", HISTORY), ("layers", LAYERS)):
         stored = pd.read_parquet(tmp_path / f"{name}.parquet")
         for column, (kind, _) in schema.items():
@@ -105,6 +105,61 @@ def test_tables_have_the_columns_and_types_of_the_schema(tmp_path: Path) -> None
     runs = pd.read_parquet(tmp_path / "runs.parquet").set_index("run_id")
     assert math.isnan(runs.valid["c"]) and runs.status["c"] == "failed"
     assert runs["method.ether.blocks"]["a"] == 4 and runs["task.target_modules"]["a"] == "['q', 'v']"
+
+
+def test_tables_are_in_the_plans_order_however_packs_were_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the runs of packs alternate, and where batches are as small as they can be."""
+    monkeypatch.setattr(tables, "BATCH", 1)
+    order = [f"{place:02}" for place in (3, 1, 4, 5, 9, 2, 6, 8)]
+    cuts = {
+        "one": [order],
+        "in order": [order[:3], order[3:]],
+        "alternating": [order[::2], order[1::2][::-1]],
+    }
+    read = {}
+    for name, packs in cuts.items():
+        folder = tmp_path / name
+        for number, pack in enumerate(packs):
+            records.write(folder, f"p{number}", [record(each, valid=int(each) / 7) for each in pack])
+        records.write(folder, "later", [record("zz"), record("aa")])  # of no plan
+        returned = tables.collect(folder, order)
+        read[name] = {table: pd.read_parquet(folder / f"{table}.parquet") for table in tables.TABLES}
+        pd.testing.assert_frame_equal(returned, read[name]["runs"])
+        assert list(read[name]["runs"].run_id) == [*order, "aa", "zz"]
+        for table in ("history", "layers"):
+            assert list(read[name][table].run_id) == [*order, "aa", "zz"]
+            pd.testing.assert_frame_equal(read[name][table], read["one"][table])
+        pd.testing.assert_frame_equal(read[name]["runs"], read["one"]["runs"])
+
+
+def test_a_disk_that_is_full_leaves_the_tables_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.write(tmp_path, "p", [record("a")])
+    tables.collect(tmp_path, [])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    records.write(tmp_path, "q", [record("b")])
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(CannotWrite, match="cannot write .*parquet: No space left"):
+        tables.collect(tmp_path, [])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_further_metrics_that_only_some_runs_have_are_gaps_elsewhere(tmp_path: Path) -> None:
+    point = {"step": 0, "valid": 0.5}
+    with_metric = {
+        "row": {"run_id": "a", "status": "ok"},
+        "history": [point | {"metric.fid": 2.0}],
+        "layers": [],
+    }
+    without = {"row": {"run_id": "b", "status": "ok"}, "history": [point], "layers": []}
+    for each in (with_metric, without):
+        records.write(tmp_path, each["row"]["run_id"], [RunRecord.from_json(each)])
+    tables.collect(tmp_path, ["b", "a"])
+    history = pd.read_parquet(tmp_path / "history.parquet").set_index("run_id")
+    assert history["metric.fid"]["a"] == 2.0 and math.isnan(history["metric.fid"]["b"])
 
 
 def test_one_coordinator_per_folder(tmp_path: Path) -> None:

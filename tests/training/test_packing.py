@@ -19,7 +19,7 @@ from study.tasks import Task
 from study.training.outcome import Measurements
 from study.training.packing import pack
 from study.training.passes import evaluate_runs
-from study.training.probe import pack_sizes, profile, why_unpackable
+from study.training.probe import profile, why_unpackable
 from study.training.schedule import learning_rate_share
 from study.training.train import Hyperparameters, Training, train
 
@@ -281,14 +281,6 @@ def test_history_and_timings(task: Task) -> None:
     assert first.outcome.weight_distance > 0
 
 
-def test_pack_sizes_cut_into_equal_packs() -> None:
-    assert pack_sizes(1) == [1]
-    assert pack_sizes(45)[0] == 1 and pack_sizes(45)[-1] == 45
-    for size in pack_sizes(45):
-        packs = -(-45 // size)
-        assert -(-45 // packs) == size
-
-
 def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettings) -> None:
     model = task.model()
     packed, parameters = pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
@@ -346,3 +338,35 @@ def test_a_random_move_replaces_training(task: Task) -> None:
     assert [len(of_run.history) for of_run in trained] == [1, 1, 1]
     again = train(other_task, other_task.model(), config_of("oft", other_task), runs[1:2], BASE)
     assert again[0].outcome.transform_distance == pytest.approx(moved[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("costs", "timed", "chosen"),
+    [
+        ({1: 3.0, 2: 2.0, 4: 1.5, 8: 1.2, 12: 1.0}, [1, 12, 8], 12),  # gains up to the largest
+        ({1: 3.0, 2: 2.0, 4: 1.0, 8: 1.04, 12: 1.03}, [1, 12, 8, 4, 2], 4),  # flat: the smallest of the best
+        ({1: 3.0, 2: 1.0, 4: 1.5, 8: 2.0, 12: 3.0}, [1, 12, 8, 4, 2], 2),  # has its best between
+        ({1: 1.0, 2: 1.2, 4: 1.4, 8: 1.5, 12: 2.0}, [1, 12, 8, 4, 2], 1),  # packing only costs
+        ({1: 3.0, 2: 2.0, 4: 1.5, 8: None, 12: None}, [1, 12, 8, 4, 2], 4),  # does not fit in the memory
+    ],
+)
+def test_few_sizes_are_timed_and_the_best_is_among_them(
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    costs: dict[int, float | None],
+    timed: list[int],
+    chosen: int,
+) -> None:
+    asked = []
+
+    def step_seconds(_task: Task, _model: object, _config: object, size: int, _mapping: object) -> float:
+        asked.append(size)
+        seconds = costs[size]
+        if seconds is None:
+            raise MemoryError
+        return seconds
+
+    monkeypatch.setattr("study.training.probe._step_seconds", step_seconds)
+    monkeypatch.setattr("study.training.probe.pack_sizes", lambda _: list(costs))
+    measured = profile(task, task.model(), config_of("ether", task), runs=12, pack_size=None)
+    assert (asked, measured.pack_size) == (timed, chosen)

@@ -21,6 +21,10 @@ class MultiplicativeConfig(PeftConfig):
     magnitudes: bool = field(
         default=False, metadata={"help": "Also train a factor for each output of a layer, 1 at the start"}
     )
+    init_weights: bool = field(
+        default=True,
+        metadata={"help": "If false, start away from the method's own start, as peft's tests want it"},
+    )
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "Names, or a regular expression, of the modules to adapt"}
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from study.methods.tuner.blocks import to_blocks
+from study.methods.tuner.closed_form import ClosedForm
 
 Parameters = Mapping[str, Tensor]
 """One adapter's tensors in one layer, by their names in `adapter_layer_names`."""
@@ -25,6 +26,10 @@ def _unsupported(where: str, what: str) -> TypeError:
         f"{where} is {what}; multiplicative methods adapt torch.nn.Linear and transformers' Conv1D, "
         "unquantised"
     )
+
+
+AWAY = 0.3
+"""Standard deviation of the move away from the start of an adapter with `init_weights=False`."""
 
 
 class MultiplicativeLayer(nn.Module, BaseTunerLayer):
@@ -84,6 +89,18 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         """The output-side transformation N, before the bias: (..., f) -> (..., f)."""
         return y
 
+    @staticmethod
+    def closed_form(weights: Tensor, p: Parameters) -> ClosedForm:
+        """What `pre` and `post` make of weights, for several layers and many runs at once.
+
+        Optional: it makes packs fast. A function of its arguments alone.
+
+        Args:
+            weights: (layers, f, d).
+            p: (layers, runs, ...) each.
+        """
+        raise NotImplementedError
+
     def projects(self, adapter: str = "default") -> bool:
         """Whether `project` does anything for this adapter."""
         return False
@@ -91,6 +108,15 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
     def project(self, name: str, value: Tensor) -> Tensor:
         """Where a parameter belongs after a step of the optimizer; the study's trainer calls this."""
         return value
+
+    def has_closed_form(self) -> bool:
+        """Whether the class has a closed form that is as new as all that it stands for."""
+
+        def age(name: str) -> int:
+            return next(place for place, cls in enumerate(type(self).__mro__) if name in vars(cls))
+
+        forward = ("pre", "post", "transformed", "forward", "base_weight")
+        return all(age("closed_form") <= age(name) for name in forward)
 
     # Written once --------------------------------------------------------------------------
 
@@ -104,6 +130,8 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         initial = self.initial(config, where)
         if config.magnitudes:
             initial[self.magnitude] = torch.ones(self.out_features)
+        if not config.init_weights:
+            initial = {name: value + AWAY * torch.randn_like(value) for name, value in initial.items()}
         for name, value in initial.items():
             getattr(self, name)[adapter_name] = nn.Parameter(value)
         self._move_adapter_to_device_of_base_layer(adapter_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -34,8 +35,16 @@ class CaptionedUNet(nn.Module):
         return self.unet(noisy, times, encoder_hidden_states=states).sample.float()
 
     def encode_text(self, token_ids: Tensor) -> Tensor:
-        """(rows, tokens) -> (rows, tokens, width)."""
-        return self.text_encoder(token_ids).last_hidden_state
+        """(rows, tokens) -> (rows, tokens, width). A caption is encoded once, however many rows have it."""
+        if self._tells_rows_apart() or token_ids.is_meta or _is_mapped(token_ids):
+            return self.text_encoder(token_ids).last_hidden_state
+        captions, place = token_ids.unique(dim=0, return_inverse=True)
+        return self.text_encoder(captions).last_hidden_state[place]
+
+    def _tells_rows_apart(self) -> bool:
+        """Whether rows with the same caption may be encoded differently: by adapters, or by dropout."""
+        adapted = any(parameter.requires_grad for parameter in self.text_encoder.parameters())
+        return adapted or (self.training and bool(self.text_encoder.config.attention_dropout))
 
     def activation_checkpointing_enable(self, options: dict[str, Any]) -> None:
         """As transformers' models have it."""
@@ -44,3 +53,8 @@ class CaptionedUNet(nn.Module):
 
     def disable_input_require_grads(self) -> None:
         """As transformers' models have it: nothing here asks for such gradients."""
+
+
+def _is_mapped(tensor: Tensor) -> bool:
+    """Whether `torch.func.vmap` maps it: then no result's shape may depend on what is in it."""
+    return torch._C._functorch.is_batchedtensor(tensor)

@@ -88,7 +88,7 @@ def _of_folder(root: Path) -> tuple[dict[str, Dataset], list[str]]:
     parts, notes, read, described = {}, [], set[Path](), set[str]()
     for split, folder in _splits(images).items():
         rows: dict[str, list[str]] = {PICTURE: [], MAP: [], CAPTION: []}
-        for path in _pictures(folder, where):
+        for path in pictures_in(folder, where):
             map_path = annotations / path.relative_to(images).with_suffix(".png")
             if not map_path.is_file():
                 raise UsageError(f"{where}: {path} has no map {map_path}")
@@ -110,8 +110,8 @@ def _of_folder(root: Path) -> tuple[dict[str, Dataset], list[str]]:
     return parts, notes
 
 
-def _pictures(folder: Path, where: str) -> list[Path]:
-    """The pictures that lie in a split's folder.
+def pictures_in(folder: Path, where: str) -> list[Path]:
+    """The pictures that lie in a folder.
 
     Raises:
         UsageError: if there is none, or one that would be passed over.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from study.errors import UsageError, first_line
 from study.tasks.diffusion.scenes import UNLABELLED
-from study.tasks.loading.pictures import check_picture, open_picture
+from study.tasks.loading.pictures import check_picture, cut_to_square, open_picture
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -71,11 +71,7 @@ class MapScenes:
         return row[NUMBER], _content(row[PICTURE])
 
     def _square(self, picture: Image.Image, how: Image.Resampling) -> Image.Image:
-        scale = self._size / min(picture.size)
-        width, height = (max(self._size, round(side * scale)) for side in picture.size)
-        left, upper = (width - self._size) // 2, (height - self._size) // 2
-        scaled = picture.resize((width, height), how)
-        return scaled.crop((left, upper, left + self._size, upper + self._size))
+        return cut_to_square(picture, self._size, how)
 
 
 def open_map(cell: Any) -> Image.Image:

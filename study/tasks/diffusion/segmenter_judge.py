@@ -39,16 +39,16 @@ class SegmenterJudge:
                 f"{SEGMENTER}: name one, of transformers' hub or a folder, such as"
                 " openmmlab/upernet-convnext-small; it sees the maps of generated pictures"
             )
-        path = _expanded(settings.segmenter)
+        path = expanded(settings.segmenter)
         processor = load_image_processor(path, SEGMENTER)
         self.classes = load_config(path, SEGMENTER).num_labels or 0
         segmenter = load_pretrained(AutoModelForSemanticSegmentation, path, [], SEGMENTER).eval()
-        self._mean, self._std = _mean_and_std(processor)
+        self._mean, self._std = mean_and_std(processor)
         self._reversed = bool(getattr(processor, "do_flip_channel_order", False))
         self._segmenter = Placed(segmenter)
         from_one = any(getattr(processor, name, None) for name in ("do_reduce_labels", "reduce_labels"))
         self.numbering = Numbering(self.classes, from_one)
-        self._inception = Placed(_inception(_expanded(settings.inception))) if settings.inception else None
+        self._inception = Placed(_inception(expanded(settings.inception))) if settings.inception else None
         self.features = INCEPTION_FEATURES if self._inception else 0
         self._check(settings.segmenter, size)
 
@@ -89,15 +89,15 @@ class SegmenterJudge:
         return logits
 
 
-def _expanded(path: str) -> str:
+def expanded(path: str) -> str:
     return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
-def _mean_and_std(processor: Any) -> tuple[Tensor, Tensor]:
+def mean_and_std(processor: Any) -> tuple[Tensor, Tensor]:
     """By which pictures in [0, 1] are made normal, (3, 1, 1) each."""
     normalises = getattr(processor, "do_normalize", True) and processor.image_mean is not None
-    mean_and_std = (processor.image_mean, processor.image_std) if normalises else ([0.0] * 3, [1.0] * 3)
-    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in mean_and_std)
+    given = (processor.image_mean, processor.image_std) if normalises else ([0.0] * 3, [1.0] * 3)
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in given)
     return mean, std
 
 

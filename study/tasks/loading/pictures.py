@@ -87,6 +87,14 @@ def open_picture(cell: Any, place: str = "") -> Image.Image:
         raise UsageError(f"task.data: picture {name} cannot be read: {_said(error, name)}") from None
 
 
+def cut_to_square(picture: Image.Image, size: int, how: Image.Resampling) -> Image.Image:
+    """Scaled so that the shorter side has `size` pixels, and cut to the middle."""
+    scale = size / min(picture.size)
+    width, height = (max(size, round(side * scale)) for side in picture.size)
+    left, upper = (width - size) // 2, (height - size) // 2
+    return picture.resize((width, height), how).crop((left, upper, left + size, upper + size))
+
+
 def check_picture(path: Path | str) -> int:
     """Reads a file far enough to know that all of it is there; returns its number of frames.
 

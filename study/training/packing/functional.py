@@ -41,7 +41,13 @@ def map_runs(module: nn.Module, tensors: Tensors, x: Tensor, loop: bool = False)
         loop: one run after the other, for modules that vmap cannot map.
     """
     if loop or len(x) == 1:
-        return torch.stack([_one_run(module, tensors, x[run], run) for run in range(len(x))])
+        # Not value[run], whose gradient fills zeros for all runs, once for each run.
+        of_runs = {name: value.unbind() for name, value in tensors.items()}
+        each = [
+            _one_run(module, {name: values[run] for name, values in of_runs.items()}, x_run, run)
+            for run, x_run in enumerate(x.unbind())
+        ]
+        return torch.stack(each)
 
     def one(of_the_run: Tensors, x_run: Tensor) -> Tensor:
         return functional_call(module, of_the_run, (x_run,))
@@ -59,4 +65,4 @@ def map_over_runs(function: Callable[..., Tensor], *args: Any) -> Tensor:
 def _one_run(module: nn.Module, tensors: Tensors, x: Tensor, run: int) -> Tensor:
     streams = active_streams()
     with streams.only(run) if streams and streams.runs > 1 else nullcontext():
-        return functional_call(module, {name: value[run] for name, value in tensors.items()}, (x,))
+        return functional_call(module, tensors, (x,))

@@ -6,7 +6,8 @@ three ways (`RunMapping`):
 
 - layers: the base model runs as it is; every module that owns trained tensors is replaced, for the time
   of the call, by a `PackedModule`, which takes the batch apart and maps the module over the runs. The
-  fastest way.
+  fastest way. A linear layer whose method has a closed form is not mapped but computed for all runs at once
+  (`ClosedForms`).
 - loops: the same, but such a module computes one run after the other. For methods that vmap cannot map:
   those with an `autograd.Function` of the old kind, or that decide by a number that they draw.
 - model: the whole model's forward is mapped. For models that feed an adapted layer something without a batch
@@ -30,10 +31,12 @@ from study.methods.full import FullLayer
 from study.methods.multiplicative import MultiplicativeLayer
 from study.planning.profile import RunMapping
 from study.training.packing.adapted_layer import AdaptedLayer
+from study.training.packing.closed_forms import ClosedForms
 from study.training.packing.functional import ModuleFunction, Tensors, map_over_runs
 from study.training.packing.injection import Injection
 from study.training.packing.packed_module import PackedModule, Seated
 from study.training.packing.parameters import RunParameters
+from study.training.packing.run_linear import RunLinear
 from study.training.packing.slots import Slot, find_owners, find_slots, is_slow_mapped, tensors_of
 from study.training.randomness import RunStreams, active_streams
 
@@ -77,6 +80,7 @@ class PackedModel:
             name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS or is_slow_mapped(owner))
             for name, owner in self.owners.items()
         }
+        self._closed_forms = ClosedForms(self.owners, self._shapes())
         parents = [name.rpartition(".") for name in self.owners]
         self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
 
@@ -88,7 +92,11 @@ class PackedModel:
         """
         tensors = self.tensors(flat)
         if self.mapping is not RunMapping.MODEL:
-            modules = [module.with_tensors(tensors[name]) for name, module in self._packed_modules.items()]
+            linears = self._linears(tensors)
+            modules = [
+                module.with_tensors(tensors[name], linears.get(name))
+                for name, module in self._packed_modules.items()
+            ]
             with Seated(self._seats, modules):
                 return function(self.base, batch)
         stacked = {
@@ -112,6 +120,22 @@ class PackedModel:
         for module, constants in self._constants.items():
             tensors[module] |= constants
         return tensors
+
+    def _shapes(self) -> dict[str, dict[str, torch.Size]]:
+        """Of what differs between the runs, without the axis of runs, by module and name."""
+        shapes: dict[str, dict[str, torch.Size]] = {name: {} for name in self.owners}
+        for slot in self.slots:
+            for module, tensor in slot.everywhere:
+                shapes[module][tensor] = slot.shape
+        for module, constants in self._constants.items():
+            shapes[module] |= {name: value.shape[1:] for name, value in constants.items()}
+        return shapes
+
+    def _linears(self, tensors: dict[str, Tensors]) -> dict[str, RunLinear]:
+        """The adapted layers in closed form. None in bfloat16: a run's own weight would lose its digits."""
+        if self.mapping is RunMapping.LOOPS or torch.is_autocast_enabled(self.device.type):
+            return {}
+        return self._closed_forms.of(tensors)
 
     def state_dict(self, flat: Tensor, run: int) -> Tensors:
         """`peft_model.state_dict()` with the tensors of one run, also where modules share them."""

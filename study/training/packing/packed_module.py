@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from study.training.packing.functional import ModuleFunction, Tensors, map_runs
+from study.training.packing.run_linear import RunLinear
 from study.training.randomness import RunStreams, active_streams
 
 
@@ -22,16 +23,16 @@ class PackedModule(nn.Module):
 
     Attributes:
         tensors: the runs', (runs, ...) each, by their names in the adapted module.
+        linear: what the adapted module computes, in closed form for every run at once, where it has one.
         loop: whether the runs are computed one after the other.
     """
 
-    def __init__(
-        self, adapted: nn.Module, runs: int, loop: bool = False, tensors: Tensors | None = None
-    ) -> None:
+    def __init__(self, adapted: nn.Module, runs: int, loop: bool = False) -> None:
         super().__init__()
         self.adapted = adapted
         self.runs, self.loop = runs, loop
-        self.tensors = tensors or {}
+        self.tensors: Tensors = {}
+        self.linear: RunLinear | None = None
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -45,24 +46,34 @@ class PackedModule(nn.Module):
             raise TypeError(f"{name} is each run's own")
         return value
 
-    def with_tensors(self, tensors: Tensors) -> PackedModule:
+    def with_tensors(self, tensors: Tensors, linear: RunLinear | None) -> PackedModule:
         """The same with other tensors. A shallow copy: to make a module takes 30 times as long."""
         module = object.__new__(PackedModule)
-        module.__dict__ = vars(self) | {"tensors": tensors}
+        module.__dict__ = vars(self) | {"tensors": tensors, "linear": linear}
         return module
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         streams = active_streams()
         with streams.adapted_layer() if streams else nullcontext():
+            linear = self._linear_for(args[0]) if len(args) == 1 and not kwargs else None
+            if linear:
+                return linear(self._by_run(args[0])).flatten(0, 1)
             if self.runs == 1:
                 return self._of_one_run(self.adapted, "", args, kwargs)
             if len(args) != 1 or kwargs:
                 raise TypeError("a packed module takes one tensor")
-            x: Tensor = args[0]
-            if x.shape[0] % self.runs:
-                raise ValueError(f"the leading axis, {x.shape[0]}, is not runs ({self.runs}) * batch")
-            by_run = x.unflatten(0, (self.runs, -1))
-            return map_runs(self.adapted, self.tensors, by_run, self.loop).flatten(0, 1)
+            return map_runs(self.adapted, self.tensors, self._by_run(args[0]), self.loop).flatten(0, 1)
+
+    def _linear_for(self, x: Tensor) -> RunLinear | None:
+        """The closed form, where it can stand for the module: in its precision, and where no hook looks on."""
+        fits = self.linear and x.dtype == self.linear.weight.dtype and not _is_watched(self.adapted)
+        return self.linear if fits else None
+
+    def _by_run(self, x: Tensor) -> Tensor:
+        """(runs * batch, ...) -> (runs, batch, ...)."""
+        if x.shape[0] % self.runs:
+            raise ValueError(f"the leading axis, {x.shape[0]}, is not runs ({self.runs}) * batch")
+        return x.unflatten(0, (self.runs, -1))
 
     def _of_one_run(
         self, module: nn.Module, prefix: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -70,6 +81,11 @@ class PackedModule(nn.Module):
         """What a module makes of the arguments with the only run's tensors, named there with a prefix."""
         tensors = {f"{prefix}{name}": value[0] for name, value in self.tensors.items()}
         return functional_call(module, tensors, args, kwargs)
+
+
+def _is_watched(adapted: nn.Module) -> bool:
+    """Whether a hook waits for the module, or one in it, to be called."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in adapted.modules())
 
 
 Seat = tuple[nn.Module, str]

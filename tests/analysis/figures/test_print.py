@@ -42,9 +42,9 @@ def study(tmp_path: Path) -> Study:
 def drawn(monkeypatch: pytest.MonkeyPatch, draw_one: Callable, study: Study, folder: Path) -> Figure | None:
     """The figure as it is saved."""
     kept: list[Figure] = []
-    save = style.Figure.savefig
+    write = style.write_explorable
     monkeypatch.setattr(
-        style.Figure, "savefig", lambda self, *a, **k: (kept.append(self), save(self, *a, **k))
+        style, "write_explorable", lambda figure, path: (kept.append(figure), write(figure, path))
     )
     draw_one(study, folder)
     monkeypatch.undo()

@@ -144,7 +144,7 @@ def test_memory_is_counted_of_all_that_a_gpu_must_hold(paper_arguments: list[str
     assert beside > 10_000 and one.weights_mb == pytest.approx((2 * base + 4 * beside) / 2**20, rel=0.01)
     assert one.run_mb is not None and counted("task.sampling_steps=30") == one
     larger = counted("task.batch_size=8", "task.eval_batch_size=8")
-    assert larger.run_mb is not None and larger.run_mb > 1.2 * one.run_mb
+    assert larger.run_mb is not None and larger.run_mb > 1.1 * one.run_mb
 
 
 @pytest.mark.parametrize("lacking", ["diffusers", "torchmetrics"])

@@ -34,8 +34,8 @@ def test_samples_are_those_of_stable_diffusions_pipeline(guidance: float) -> Non
         return ours.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
 
     prompt = ids(CAPTIONS), ids([""]).expand(len(CAPTIONS), -1)
-    sampled = sample(model, ours.scheduler, noise, prompt, control, 5, guidance)
     signal = model.control_encoder(control)
+    sampled = sample(model, ours.scheduler, noise, prompt, 5, guidance, signal)
     assert signal.abs().mean() > 0.01
     copies = 2 if guidance > 1 else 1
     theirs.unet.conv_in.register_forward_hook(lambda module, x, y: y + torch.cat([signal] * copies))
@@ -52,8 +52,8 @@ def test_samples_of_the_shipped_model_are_those_of_its_pipeline() -> None:
     model = ControlledUNet(pipeline.unet(), pipeline.text_encoder(), paper_encoder(pipeline.latents.factor))
     noise = started(12, 8)
     prompt = pipeline.token_ids(CAPTIONS), pipeline.token_ids([""]).expand(len(CAPTIONS), -1)
-    control = torch.rand(len(CAPTIONS), 3, 16, 16)
-    sampled = sample(model, pipeline.scheduler, noise, prompt, control, 4, 2.0)
+    signal = model.control_encoder(torch.rand(len(CAPTIONS), 3, 16, 16))
+    sampled = sample(model, pipeline.scheduler, noise, prompt, 4, 2.0, signal)
     theirs = PortraitPipeline.from_pretrained(folder).to(torch.float32)
     expected = theirs(CAPTIONS, noise, steps=4, guidance=2.0)
     torch.testing.assert_close(pipeline.latents.decode(sampled), expected, rtol=1e-4, atol=1e-4)

@@ -72,6 +72,20 @@ class Judged:
     features: Tensor
 
 
+def mean_but(values: Tensor, there: Tensor, itself: Tensor | None) -> Tensor:
+    """Means over the values that are there, without one of each row, unless it is the only one: (rows,).
+
+    Args:
+        values, there: (rows, places).
+        itself: the place that is left out, (rows,); None for none.
+    """
+    counted = there.expand_as(values)
+    if itself is not None:
+        others = counted & (torch.arange(values.shape[1], device=values.device) != itself[:, None])
+        counted = torch.where(others.any(1, keepdim=True), others, counted)
+    return (values * counted).sum(1) / counted.sum(1)
+
+
 class SubjectJudge(Protocol):
     """What generated pictures are judged by.
 
@@ -83,11 +97,13 @@ class SubjectJudge(Protocol):
     further: Sequence[str]
     has_truth: bool
 
-    def judge(self, pictures: Tensor, numbers: Tensor) -> Judged:
+    def judge(self, pictures: Tensor, numbers: Tensor, itself: Tensor | None = None) -> Judged:
         """Pictures, (rows, 3, height, width) in [-1, 1], as of the examples with these numbers.
 
         Args:
             numbers: (rows,); examples are counted through train, valid and test.
+            itself: of pictures that were learnt from themselves, which of their subject's each is, (rows,):
+                it is not compared with itself.
         """
         ...
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from study.errors import UsageError
 from study.tasks import SPLITS
 from study.tasks.diffusion.placed import Placed
-from study.tasks.diffusion.subjects import Example, Judged
+from study.tasks.diffusion.subjects import Example, Judged, mean_but
 from study.tasks.miniature.portraits import (
     HIDDEN,
     LOOKS,
@@ -203,13 +203,13 @@ class PortraitSubjectJudge:
         self._decided = decided_pixels(data.drawn.attributes)[numbers]
         with torch.no_grad():
             learnt = [self._network.on(torch.device("cpu"))(data.pictures(of)) for of in data.trained_on]
-        known = torch.stack([F.normalize(each.identity, dim=1).mean(0) for each in learnt])
-        self._known = known[[example.subject or 0 for example in examples]]
+        known = torch.stack([F.normalize(each.identity, dim=1) for each in learnt])
+        self._known = known[[example.subject or 0 for example in examples]]  # (examples, pictures, width)
 
     def models(self, device: torch.device) -> list[nn.Module]:
         return [self._network.on(device)]
 
-    def judge(self, pictures: Tensor, numbers: Tensor) -> Judged:
+    def judge(self, pictures: Tensor, numbers: Tensor, itself: Tensor | None = None) -> Judged:
         seen = self._network.on(pictures.device)(pictures)
 
         def of(table: Tensor) -> Tensor:
@@ -218,7 +218,9 @@ class PortraitSubjectJudge:
         identity, told = of(self._identity), of(self._told)
         found = torch.stack([seen.logits[kind].argmax(1) for kind in IDENTITY], 1)
         looks = torch.stack([seen.logits[kind].argmax(1) for kind in LOOKS], 1)
-        similarity = (F.normalize(seen.identity, dim=1) * of(self._known)).sum(1)
+        features = F.normalize(seen.identity, dim=1).unsqueeze(2)
+        alike = (of(self._known) @ features).squeeze(2)
+        similarity = mean_but(alike, torch.ones_like(alike, dtype=torch.bool), itself)
         decided = of(self._decided)
         apart = (pictures - of(self._truth)).abs().mean(1) / 2 * decided
         return Judged(

@@ -20,15 +20,16 @@ FIDELITY = "fidelity"
 PARTS = ("subject_fidelity", "prompt_fidelity")
 
 
-def judgement(judge: SubjectJudge, pictures: Tensor, numbers: Tensor) -> Tensor:
+def judgement(judge: SubjectJudge, pictures: Tensor, numbers: Tensor, itself: Tensor | None = None) -> Tensor:
     """A row per picture, (rows, 4 + further + features); nan where a picture is not finite.
 
     Args:
         pictures: (rows, 3, height, width) in [-1, 1].
         numbers: of their examples, (rows,).
+        itself: see `SubjectJudge.judge`.
     """
     finite = torch.isfinite(pictures).flatten(1).all(1)
-    judged = judge.judge(pictures.where(finite.view(-1, 1, 1, 1), 0.0), numbers)
+    judged = judge.judge(pictures.where(finite.view(-1, 1, 1, 1), 0.0), numbers, itself)
     counts = [judged.subject, judged.subject_of, judged.prompt, judged.prompt_of]
     parts = [torch.stack([count.float() for count in counts], 1), judged.further, judged.features]
     return torch.cat([part.float() for part in parts], 1).masked_fill(~finite[:, None], math.nan)

@@ -1,22 +1,40 @@
-"""The adapters that runs leave: `results/<name>/adapters/<run_id>/`, as `peft` saves them.
+"""The adapters that runs leave: `results/<name>/adapters/<method>_lr<rate>_seed<seed>_<run_id>/`.
 
-Config, safetensors and model card, for `PeftModel.from_pretrained`; `study.training.save_adapter` writes
-them.
+Config and safetensors for `PeftModel.from_pretrained`, which `study.training.save_adapter` writes, and what
+lets them travel (`study.storage.adapters.card`): a model card and, where `peft` does not know the method, a
+module that loads them. Only the run_id at the end of a folder's name is ever read; older studies have it
+alone.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.planning.runs import Run
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
+def new_folder(folder: Path, run: Run) -> Path:
+    """Where a run's adapter is to be: a name that says what it is, made unique by the run_id."""
+    method = re.sub(r"[^\w-]+", "-", run.method)
+    return folder / "adapters" / f"{method}_lr{run.lr:g}_seed{run.seed}_{run.run_id}"
+
+
+def saved(folder: Path) -> dict[str, Path]:
+    """The adapters that are there, by run_id."""
+    there = sorted((folder / "adapters").glob("*/"))
+    return {path.name.rpartition("_")[2]: path for path in there if not path.name.startswith(".")}
+
+
 def folder_of(folder: Path, run_id: str) -> Path:
-    return folder / "adapters" / run_id
+    """Where a run's adapter is; a folder that is not there if it has none. Of many runs: `saved`."""
+    return saved(folder).get(run_id, folder / "adapters" / run_id)
 
 
 def keep_best(folder: Path, runs: pd.DataFrame, planned: Collection[str]) -> list[str]:
@@ -40,22 +58,23 @@ def keep_best(folder: Path, runs: pd.DataFrame, planned: Collection[str]) -> lis
     if left:
         return [f"adapters: all are kept until every run has ended; {left} have not"]
     kept, removed, incomplete = 0, 0, []
+    there = saved(folder)
     for rows in cells(runs):
         counted = rows[rows["status"] != "failed"]
         if not counted["valid"].notna().any():
             continue
         lr = tuned_lr(rows)
         tuned = counted.loc[counted["lr"] == lr, "run_id"]
-        saved = {run_id for run_id in rows["run_id"] if folder_of(folder, run_id).is_dir()}
+        of_cell = there.keys() & set(rows["run_id"])
         failed = len(rows) - len(counted)
         title = " ".join(filter(None, [rows["method"].iloc[0], differing_settings(rows.iloc[0], runs)]))
-        if failed and saved:
+        if failed and of_cell:
             incomplete.append(f"adapters: all of {title} are kept, for {failed} of its runs failed")
-        superfluous = set() if failed else saved - set(tuned)
+        superfluous = set() if failed else of_cell - set(tuned)
         for run_id in sorted(superfluous):
-            shutil.rmtree(folder_of(folder, run_id))
-        kept, removed = kept + len(saved - superfluous), removed + len(superfluous)
-        if lacking := len(set(tuned) - saved):
+            shutil.rmtree(there[run_id])
+        kept, removed = kept + len(of_cell - superfluous), removed + len(superfluous)
+        if lacking := len(set(tuned) - of_cell):
             incomplete.append(
                 f"adapters: {title} is best at lr={lr:g}, where {lacking} of {len(tuned)} seeds have none: "
                 "they were trained without saving them, in another study, or when another rate was best"
