@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
@@ -123,6 +123,7 @@ def panel_of(axes: Axes) -> Panel:
     for line in axes.lines:
         if np.size(line.get_xdata()) and line.get_visible() and line not in _caps(bars.values()):
             series += [series_of(line, axes, bars.get(line))]
+    series += [cloud_of(cloud, axes) for cloud in axes.collections if isinstance(cloud, PathCollection)]
     x, y = axis_of(axes, "x"), axis_of(axes, "y")
     return Panel(plain(axes.get_title()), bool(axes.get_position().width > 0.5), x, y, series)
 
@@ -170,6 +171,17 @@ def bands(axes: Axes) -> Iterable[Series]:
                 _scaled_list(y, axes.yaxis), to_hex(np.asarray(collection.get_facecolor())[0]),
                 opacity=float(collection.get_alpha() or 1.0), width=0,
             )  # fmt: skip
+
+
+def cloud_of(cloud: PathCollection, axes: Axes) -> Series:
+    """A scatter's dots, of one size that is the mean of theirs."""
+    points = np.asarray(cloud.get_offsets(), dtype=float)
+    told = _EXPLAINED.get(cloud, Explanation([], []))
+    return Series(
+        "points", name_of(cloud.get_label()), _scaled_list(points[:, 0], axes.xaxis),
+        _scaled_list(points[:, 1], axes.yaxis), to_hex(np.asarray(cloud.get_facecolor())[0]), marker="circle",
+        size=float(np.sqrt(np.mean(cloud.get_sizes()))), texts=told.texts, runs=told.runs,
+    )  # fmt: skip
 
 
 def name_by_colour(found: Sequence[Panel]) -> None:

@@ -30,6 +30,7 @@ from analysis.paper.claims.judge import CLAIMS, FROM_RECORDS, PRINTED_SCORES, as
 from analysis.paper.claims.part import SAME_SCORE, Part
 from analysis.paper.claims.small import judge_small
 from analysis.paper.control import control_sentences, control_table
+from analysis.paper.figures.beside import draw_beside
 from analysis.paper.figures.blocks import draw_blocks
 from analysis.paper.figures.generation import draw_for
 from analysis.paper.figures.hyperspherical import draw_hyperspherical
@@ -90,8 +91,8 @@ def make(results: Path, records: Records) -> Path:
         ranks=over_all({title(key_of(study)): study for study in records.grids}, folder / "figures"),
         compute=shown["compute"],
         parameters=shown["parameters"],
-        pictures=draw(records, results),
         tables=[*image_sections(records, results), *language_sections(records, results)],
+        pictures=[*draw(records, results), *beside(folder)],
         across_tasks=shown.get("table6"),
         missing=records.missing(),
         findings=control_sentences(tables["mechanism"]) if "mechanism" in tables else [],
@@ -137,6 +138,21 @@ def draw(records: Records, results: Path) -> list[Picture]:
             if (key := key_of(study))[0] in IMAGES:
                 drawn += draw_for(sweep, study, folder / f"{title(key).replace(' ', '_')}_{sweep}")
     return [Picture(path, caption) for path, caption in drawn if path is not None]
+
+
+def beside(folder: Path) -> list[Picture]:
+    """The printed scores and ours side by side, of every table that has both.
+
+    Args:
+        folder: with the tables' CSVs.
+    """
+    pictures = []
+    for path in sorted(folder.glob("table*.csv"), key=lambda path: int(path.stem.removeprefix("table"))):
+        table = pd.read_csv(path)
+        if {"printed", "ours", "options"} <= set(table):
+            drawn = draw_beside(table, int(path.stem.removeprefix("table")), folder / "figures")
+            pictures += [Picture(*drawn)] if drawn else []
+    return pictures
 
 
 def judge(records: Records, compute: pd.DataFrame, parameters: pd.DataFrame) -> list[Part]:
