@@ -43,6 +43,7 @@ class Walks(Task):
 
     metric, chance, higher_is_better = "distance", 9.0, False
     lower_is_better = ("distance", "largest")
+    trade_off = ("largest", "other")
     generates, kept_pictures = True, 2
 
     def __init__(self, settings: TaskSettings = SETTINGS) -> None:
@@ -150,6 +151,7 @@ def test_further_metrics_and_pictures_are_in_the_records(
         again = RunRecord.from_json(record)
         assert again.to_json() == record and again.outcome.further == {"largest": row["metric.largest"]}
         assert row["lower_is_better"] == "largest" and again.outcome.lower_is_better == ("largest",)
+        assert row["trade_off"] == "largest,other" and again.outcome.trade_off == ("largest", "other")
 
 
 def test_a_metric_that_no_run_has_is_still_a_number() -> None:
