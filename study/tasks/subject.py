@@ -75,7 +75,7 @@ class Subject(Task):
         self._token_notes = token_notes(self.pipeline.tokenizer, self._token)
         self.data, self.judge = self._data_and_judge()
         self.class_pictures = ClassPictures(
-            self.pipeline, self._class_count, self._sampling_steps, self._guidance, settings.eval_batch_size
+            self.pipeline, self._sampling_steps, self._guidance, settings.eval_batch_size
         )
         self._sampler = dpm_solver(self.pipeline.scheduler)
         self.examples_of = {split: tuple(self.data.examples[split]) for split in SPLITS}
@@ -85,6 +85,7 @@ class Subject(Task):
             s: self._ids([each.caption for each in part]) for s, part in self.examples_of.items()
         }
         self._prompts = {s: self._ids([each.prompt for each in part]) for s, part in self.examples_of.items()}
+        self._drawn_for = {noun: self._class_captions(noun) for noun in dict.fromkeys(self.data.nouns)}
         self._empty = self.pipeline.token_ids([""])
         self._same_prompt = _numbered([each.prompt for part in self.examples_of.values() for each in part])
         self._rows = {(s, n): self._rows_of(s, n) for s in SPLITS for n in range(len(self.data.names))}
@@ -170,6 +171,10 @@ class Subject(Task):
             own = [own[row % len(own)] for row in range(len(alone))]
         return torch.tensor([*own, *alone])
 
+    def _class_captions(self, noun: str) -> tuple[str, ...]:
+        """What the pictures of a class are drawn for, in the order of their numbers."""
+        return tuple(e.caption for e in self.examples_of["train"] if e.sampled and e.noun == noun)
+
     def data_summary(self) -> DataSummary:
         tokenizer = self.pipeline.tokenizer
         texts = {
@@ -226,11 +231,17 @@ class Subject(Task):
     @torch.no_grad()
     def _latent(self, example: Example) -> Tensor:
         if example.sampled:
-            return self.class_pictures.of(example.caption)[example.picture]
+            return self.class_pictures.of(self._drawn_for[example.noun])[example.picture]
         if example.picture not in self._latents:
             picture = self.data.pictures([example.picture]).to(device())
             self._latents[example.picture] = self.pipeline.latents.encode(picture)[0].float().cpu()
         return self._latents[example.picture]
+
+    def drawn(self) -> dict[str, str]:
+        if self.settings.data == portraits.DATA:
+            return {}
+        drawn = [captions for captions in self._drawn_for.values() if captions]
+        return {"class_pictures": self.class_pictures.fingerprint(drawn)} if drawn else {}
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """What the UNet predicts, (rows, channels, height, width)."""

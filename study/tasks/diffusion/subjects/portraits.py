@@ -116,9 +116,9 @@ class PortraitSubjects:
             examples[split] += [
                 Example(None, NOUN, n, prompt, prompt) for n, prompt in zip(numbers, prompts, strict=True)
             ]
-        alone = f"{PHOTO} {PERSON}"
+        known = captions_of_class(class_pictures)
         examples["train"] += [
-            Example(None, NOUN, number, alone, alone, sampled=True) for number in range(class_pictures)
+            Example(None, NOUN, number, said, said, sampled=True) for number, said in enumerate(known)
         ]
         self.trained_on, self.examples = trained_on, examples
         self.drawn = of_attributes(Attributes.concatenate(parts))
@@ -126,6 +126,19 @@ class PortraitSubjects:
 
     def pictures(self, numbers: Sequence[int]) -> Tensor:
         return self.drawn.pictures[list(numbers)]
+
+
+def captions_of_class(count: int) -> list[str]:
+    """What pictures of the class are drawn for: of persons of the base model's own, some of their looks.
+
+    A small model that starts far from where it was, as ETHER's does, would not find back to what all of these
+    words mean with "a photo of a person" alone.
+    """
+    generator = np.random.default_rng(SEED)
+    return [
+        caption(row, [look for look in LOOKS if generator.random() < 0.5], f"{PHOTO} {PERSON}")
+        for row in portraits(SEED, count).looks.tolist()
+    ]
 
 
 def said_of(looks: Tensor, mentioned: Collection[str]) -> Tensor:
