@@ -289,17 +289,20 @@ class Subject(Task):
         for number in numbers:
             if (kind, number) in self._judged:
                 continue
-            split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
-            example = self.examples_of[split][number - self._first[split]]
+            example = self._example(number)
             assert example.subject is not None
             learnt = self.data.trained_on[example.subject]
             place = number % len(learnt)
-            chosen = learnt[place] if kind == "repeated" else example.picture
+            chosen = learnt[place] if kind == "repeated" or example.truth is None else example.truth
             picture = self.data.pictures([chosen]).to(device())
             at, itself = torch.tensor([[number], [place]], device=picture.device)
             judged = scores.judgement(self.judge, picture, at, itself if kind == "repeated" else None)
             self._judged[kind, number] = judged[0].cpu()
         return torch.stack([self._judged[kind, number] for number in numbers])
+
+    def _example(self, number: int) -> Example:
+        split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
+        return self.examples_of[split][number - self._first[split]]
 
     def against_untouched(self, metrics: dict[str, float], untouched: dict[str, float]) -> dict[str, float]:
         names = (*scores.PARTS, "diversity", *self.judge.further)
@@ -309,7 +312,8 @@ class Subject(Task):
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         kept = {"generated": _in_bytes(self.pipeline.latents.decode(outputs.float()))}
         if self.judge.has_truth:
-            kept = {"real": _in_bytes(self.pipeline.latents.decode(batch["latents"]))} | kept
+            truths = [self._example(number).truth or 0 for number in batch["number"].tolist()]
+            kept = {"real": _in_bytes(self.data.pictures(truths).to(outputs.device))} | kept
         return kept
 
 

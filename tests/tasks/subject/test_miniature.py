@@ -63,7 +63,8 @@ def test_nothing_that_a_prompt_asks_for_is_in_the_pictures_that_are_learnt_from(
             if example.subject is None:
                 continue
             learnt = people.drawn.looks[people.trained_on[example.subject]]
-            told = people.told[example.picture]
+            assert example.truth is not None and example.picture not in people.trained_on[example.subject]
+            told = people.told[example.truth]
             asked = (told != HIDDEN).nonzero().flatten().tolist()
             assert {list(LOOKS)[look] for look in asked} <= set(CONTEXT) and len(asked) >= 2
             assert all(told[look] not in learnt[:, look] for look in asked)
@@ -76,7 +77,7 @@ def test_pixels_of_the_true_picture_that_no_choice_of_a_sprite_changes(people: P
     from dataclasses import replace
 
     example = next(e for e in people.examples["test"] if " hat" in e.prompt and "glasses" in e.prompt)
-    row = people.drawn.attributes[np.array([example.picture])]
+    row = people.drawn.attributes[np.array([example.truth])]
     decided = decided_pixels(row)[0].bool()
     assert 0.3 < decided.float().mean() < 0.9
     before = of_attributes(row).pictures[0]

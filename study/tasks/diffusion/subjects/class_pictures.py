@@ -85,7 +85,7 @@ def _read(file: Path) -> Tensor | None:
     """What the file holds; None if it is not there or torn."""
     try:
         with safe_open(file, "pt") as content:
-            latents: Tensor = content.get_tensor("latents")
+            latents: Tensor = content.get_tensor("latents").clone()  # of its own, not of the file
             return latents if (content.metadata() or {}).get("digest") == _digest(latents) else None
     except (OSError, SafetensorError):
         return None
