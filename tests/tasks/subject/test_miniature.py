@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from study.planning.profile import RunMapping
 from study.planning.runs import Run, plan_runs
 from study.settings import SweepSettings
 from study.tasks.diffusion.subjects.portraits import CONTEXT, PortraitSubjects, decided_pixels
-from study.tasks.miniature.portraits import HIDDEN, LOOKS, of_attributes
+from study.tasks.miniature.portraits import HIDDEN, LOOKS
+from study.tasks.miniature.portraits.compose import compose
 from study.tasks.miniature.portraits.looks import NEW_COLORS, NEW_SPRITES, sprite_names
 from study.tasks.subject import Subject
 from study.training.adaptation import peft_config
@@ -74,16 +76,14 @@ def test_nothing_that_a_prompt_asks_for_is_in_the_pictures_that_are_learnt_from(
 
 def test_pixels_of_the_true_picture_that_no_choice_of_a_sprite_changes(people: PortraitSubjects) -> None:
     """Other mouths, glasses and hats of the same kind leave them as they are."""
-    from dataclasses import replace
-
     example = next(e for e in people.examples["test"] if " hat" in e.prompt and "glasses" in e.prompt)
     row = people.drawn.attributes[np.array([example.truth])]
     decided = decided_pixels(row)[0].bool()
     assert 0.3 < decided.float().mean() < 0.9
-    before = of_attributes(row).pictures[0]
-    for group, count in (("mouth", 16), ("glasses", 14), ("hat", 10)):
-        for number in range(count):
-            other = of_attributes(replace(row, **{group: np.array([number])})).pictures[0]
+    before = torch.from_numpy(compose(row)[0][0])
+    for group in ("mouth", "glasses", "hat"):
+        for number in range(len(sprite_names(group))):
+            other = torch.from_numpy(compose(replace(row, **{group: np.array([number])}))[0][0])
             assert torch.equal(other[:, decided], before[:, decided]), (group, number)
 
 
