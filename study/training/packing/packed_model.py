@@ -133,7 +133,9 @@ class PackedModel:
 
     def _linears(self, tensors: dict[str, Tensors]) -> dict[str, RunLinear]:
         """The adapted layers in closed form. None in bfloat16: a run's own weight would lose its digits."""
-        if self.mapping is RunMapping.LOOPS or torch.is_autocast_enabled(self.device.type):
+        kind = self.device.type
+        autocast = kind != "meta" and torch.is_autocast_enabled(kind)  # the meta device knows none
+        if self.mapping is RunMapping.LOOPS or autocast:
             return {}
         return self._closed_forms.of(tensors)
 
