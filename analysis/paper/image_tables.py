@@ -5,8 +5,8 @@ controllable generation (3, 9): mean_iou, pixel_accuracy (the paper's Acc) and c
 frechet_distance itself, of which less is better. It is the paper's FID at its own scale, in Inception's
 features, and on the miniature a distance in the features of a network that was trained on portraits: not FID.
 Of subject-driven generation (2, 11), in percent: subject_fidelity and prompt_fidelity, which at the paper's
-scale are its DINO and CLIP-T, fidelity, their harmonic mean, and, at the paper's scale alone, clip_image (its
-CLIP-I) and lpips, which is no quality.
+scale are its DINO and CLIP-T, fidelity, their harmonic mean, and, at the paper's scale alone,
+clip_image_similarity (its CLIP-I) and lpips, which is no quality.
 
 Every score is at the rate that validation of the primary metric chose. Beside the methods' rows are those of
 the untouched model, of the control encoder trained alone (`encoder`), of real pictures in the place of
@@ -42,7 +42,7 @@ SCORES = {
     },
     SUBJECT[0]: {
         "subject_fidelity": "subject fidelity",
-        "clip_image": "CLIP-I",
+        "clip_image_similarity": "CLIP-I",
         "prompt_fidelity": "prompt fidelity",
         "lpips": "LPIPS (no quality)",
         "fidelity": "their harmonic mean",
@@ -80,12 +80,12 @@ def subject_table(studies: Iterable[Study]) -> pd.DataFrame:
 
 
 def sides_table(studies: Iterable[Study]) -> pd.DataFrame:
-    """Table 11, ETHER+ on one side and on both, from the studies of subjects of the sweep hyperspherical."""
+    """Table 11, ETHER+ on one side and on both, from the studies of subjects that have both."""
     rows: Rows = []
     for study in studies:
-        for row in measured(study):
-            if row["method"] == "ether_plus":
-                rows += _every_score(study, row)
+        of_ether_plus = [row for row in measured(study) if row["method"] == "ether_plus"]
+        if len(of_ether_plus) > 1:
+            rows += [each for row in of_ether_plus for each in _every_score(study, row)]
     return beside(rows, printed(11), "score")
 
 

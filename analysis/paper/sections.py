@@ -91,7 +91,7 @@ def image_sections(records: Records, results: Path) -> list[TableSection]:
         2: subject_table(of(subject, records.images)),
         3: control_table(of(s2i, records.images), records.heads),
         9: blocks_table(of(s2i, records.blocks)),
-        11: sides_table(of(subject, records.energy)),
+        11: sides_table(of(subject, [*records.energy, *records.images])),
     }
     sections = []
     for number, table in tables.items():
@@ -143,7 +143,7 @@ COMMANDS = {
         "mini": [studies.command(S2I, BLOCKS)],
     },
     11: {
-        "paper": ["python -m study.sweep hyperspherical task=subject scale=paper method=ether_plus lr=6e-3"],
+        "paper": ["python -m study.sweep subject_paper"],
         "mini": [studies.command(SUBJECT, ENERGY)],
     },
 }

@@ -45,9 +45,12 @@ def test_table_2_by_hand(tmp_path: Path) -> None:
 
 
 def test_table_2_has_the_printed_numbers_beside_the_same_method(tmp_path: Path) -> None:
-    records = made(SCORES | {"full": 0.5}, **PAPER, **{"metric.lpips": 0.7, "metric.clip_image": 0.8})
+    records = made(
+        SCORES | {"full": 0.5}, **PAPER, **{"metric.lpips": 0.7, "metric.clip_image_similarity": 0.8}
+    )
     for record in records:
         record["row"]["method.lora.r"] = 4 if record["row"]["method"] == "lora" else None
+        record["row"]["method.ether_plus.sides"] = 2 if record["row"]["method"] == "ether_plus" else None
     synthetic.write(tmp_path / "lr_grid_subject_paper", records)
     table = subject_table(gather(tmp_path).images)
     of_paper = {name: cell(table, name, "subject_fidelity")["printed"] for name in [*SCORES, "full"]}
