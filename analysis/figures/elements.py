@@ -66,9 +66,10 @@ def mean_texts(x: pd.Series, points: pd.DataFrame) -> list[str]:
 
 def runs_behind(points: pd.DataFrame, runs: pd.DataFrame, by: list[str]) -> list[list[str]]:
     """The run_ids of each mean, in its own order; points and runs have the columns `by`."""
-    ids = runs.groupby(by, sort=False)["run_id"].agg(list).to_dict()
-    keys = points[by].itertuples(index=False, name=None)
-    return [ids.get(key if len(by) > 1 else key[0], []) for key in keys]
+    ids: dict[tuple[object, ...], list[str]] = {}
+    for run_id, *key in zip(runs["run_id"], *(runs[name] for name in by), strict=True):
+        ids.setdefault(tuple(key), []).append(run_id)
+    return [ids.get(key, []) for key in points[by].itertuples(index=False, name=None)]
 
 
 def mark_tuned(axes: Axes, points: pd.DataFrame, lr: float, style: MethodStyle) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -109,7 +109,7 @@ def write_explorable(figure: Figure, path: Path) -> None:
     for panel in found:
         panel.y.label = panel.y.label or plain(figure.get_supylabel())
     name_by_colour(found)
-    path.write_text(json.dumps([asdict(panel) for panel in found], separators=(",", ":")), encoding="utf-8")
+    path.write_text(json.dumps(found, default=vars, separators=(",", ":")), encoding="utf-8")
 
 
 def panel_of(axes: Axes) -> Panel:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 SIZES = REFERENCE / "benchmark" / "sizes.csv"
 SMALL = ["task.steps=3", "task.evaluations=1", "seeds=1", "launcher.workers=1"]
 TWO_RATES = "lr=1e-3,1e-2"
+FEW_PICTURES = ["task.sampling_steps=2", "task.class_pictures=4"]
 UNDRAWN = [*SMALL, "report=false"]
 """A report takes longer than so short a sweep: it is drawn where the page, or what comes after, needs it."""
 
@@ -35,8 +36,12 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
     (r"task=s2i$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
+    (r"task=subject$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
     (r"sweep perturbation task=s2i", [*UNDRAWN, "method=ether", "task.noise=0.1", "task.sampling_steps=2"]),
     (r"sweep hyperspherical task=s2i", [*UNDRAWN, "method=ether", "lr=1e-2", "task.sampling_steps=2"]),
+    (r"task=subject$", [*UNDRAWN, "lr=1e-2", "method=ether", *FEW_PICTURES]),
+    (r"sweep perturbation task=subject", [*UNDRAWN, "method=ether", "task.noise=0.1", *FEW_PICTURES]),
+    (r"sweep hyperspherical task=subject", [*UNDRAWN, "method=ether", "lr=1e-2", *FEW_PICTURES]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep .*(tumours|my_study)", SMALL),
     (r"study\.sweep", UNDRAWN),
