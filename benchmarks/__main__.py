@@ -10,6 +10,7 @@ from study.errors import UsageError, nearest
 
 BENCHMARKS = {
     "packing": "what packing gains, and what a step of each method costs",
+    "against": "the speed of this checkout against that of another commit, in turns",
     "energy": "hyperspherical energy in blocks against all pairs at once",
     "cluster": "how large the packs of a large sweep should be on a GPU cluster, simulated",
     "scale": "planning, submitting and collecting 1,000 to 100,000 runs",

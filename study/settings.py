@@ -13,6 +13,8 @@ from omegaconf import MISSING
 
 SAVE_ADAPTERS = ("none", "best", "all")
 
+TRACKERS = ("wandb", "mlflow", "trackio", "tensorboard")
+
 MethodOptions = dict[str, Any]
 """A method's options by name: as open as `peft` is, whose configs alone know their types."""
 
@@ -229,6 +231,9 @@ class SweepSettings:
     mixed_versions: bool = setting(
         False,
         "add runs to a study that was begun with other versions of torch, transformers, peft or this project",
+    )
+    track: str | None = setting(
+        None, "a tracker that is told of every run, from its record", choices=TRACKERS
     )
     report: bool = setting(True, "draw the learning-rate report at the end")
 

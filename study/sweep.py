@@ -25,6 +25,7 @@ OVERRIDES = (
     ("name=STUDY results=FOLDER", "where the results go: FOLDER/STUDY"),
     ("pack_size=1", "runs trained together (default: measured by a probe)"),
     ("save_adapters=none|best|all", "keep adapters, in peft's format: RESULTS/STUDY/adapters"),
+    ("track=wandb|mlflow|trackio|tensorboard", "tell a tracker of every run that ends; see study.export"),
     ("checkpoint_s=60", "seconds between checkpoints of a pack in training"),
     ("launcher.workers=2", "processes on this machine; launcher.device=cpu|cuda"),
     ("launcher.gpu_memory_gb=80", "packs no larger than fit; with dry_run, what they need and for what"),

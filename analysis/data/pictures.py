@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from study.storage.pictures import Pictures
 
 PORTRAITS = "pixel portraits: 16 x 16 pixels, composed of sprites, not photographs"
-CONTENT = {"portraits": PORTRAITS, "portraits-upright": PORTRAITS}
+CONTENT = dict.fromkeys(("portraits", "portraits-upright", "portrait-subjects"), PORTRAITS)
 """What the project's own data sets of pictures show, by `task.data`."""
 
 

@@ -121,11 +121,12 @@ def draw_grid(
             if cell is None:
                 _draw_nothing(axes)
                 continue
-            draw_cell(axes, cell, pictures_of(study, cell.run)[generated][example], styles[label])
+            picture = pictures_of(study, cell.run)[generated][example]
+            draw_cell(axes, cell, picture, styles[label], crossed=False)  # what is destroyed is the question
             if not text:  # but where it is not the rate that the column says
                 axes.set_xlabel(cell.text.rpartition(": ")[0], fontsize=8, labelpad=2)
     below = f"; below each picture: test {metric_words(study.runs)}" if text else ""
-    figure.supxlabel(f"times the tuned learning rate{below}")
+    figure.supxlabel(f"times the tuned learning rate{below}", fontsize="medium")
 
 
 def _draw_nothing(axes: Axes) -> None:

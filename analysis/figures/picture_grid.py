@@ -28,10 +28,12 @@ class Cell:
     tuned: bool = False
 
 
-def draw_cell(axes: Axes, cell: Cell, picture: np.ndarray, style: MethodStyle) -> None:
+def draw_cell(axes: Axes, cell: Cell, picture: np.ndarray, style: MethodStyle, crossed: bool = True) -> None:
+    """The picture with its text below, framed if its rate is the tuned one, and if `crossed` with a cross if
+    its run diverged."""
     show(axes, picture)
     axes.set_xlabel(cell.text, fontsize=8, labelpad=2)
-    if cell.run["status"] == "diverged":
+    if crossed and cell.run["status"] == "diverged":
         axes.plot([0.06, 0.94], [0.06, 0.94], color="red", lw=1.2, transform=axes.transAxes)
         axes.plot([0.06, 0.94], [0.94, 0.06], color="red", lw=1.2, transform=axes.transAxes)
     if cell.tuned:

@@ -43,7 +43,8 @@ CAPTION = (
     "as the metric can reach; a large hollow marker is the tuned rate. Below, every run is a dot and a "
     "diverged run a cross. Diverged runs count in every mean. Grey lines: "
     "the untouched base model (dashed), chance (dotted) and, where they are known, real data in the place of "
-    "what is generated (solid) and the head or encoder trained alone (dash-dotted)."
+    "what is generated (solid), what was trained on, given out again (long dashes and dots), and the head or "
+    "encoder trained alone (dash-dotted)."
 )
 PAPER_CAPTION = "Figure 5's question on the miniature, with error bars and LoRA."
 

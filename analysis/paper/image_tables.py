@@ -160,7 +160,7 @@ def _without_methods(study: Study, base: Row) -> Rows:
     """Rows of the untouched model, and of real pictures and those learnt from in place of generated ones."""
     runs = study.runs[study.runs["counted"]]
     rows: Rows = []
-    for kind, method in ((UNTOUCHED, BASE), (REAL, REAL), (REPEATED, REPEATED)):
+    for kind, method in ((REAL, REAL), (REPEATED, REPEATED), (UNTOUCHED, BASE)):
         for score in _columns(study):
             value = in_place(runs, kind, score)
             if method == BASE and score == base["metric"]:

@@ -60,7 +60,8 @@ DEFINITIONS: dict[str, str] = {
     "plateau_target": "The same above one target for all methods: 95 % of the best method's tuned score. "
     "0 if the method does not reach it.",
     "divergence_rate": "Share of runs that diverged (loss or gradient not finite, or validation loss at the "
-    "end more than 5 % above the one at step 0), with the Wilson score interval (Wilson 1927).",
+    "end more than 5 % above the one at step 0 with a score no better than then), with the Wilson score "
+    "interval (Wilson 1927).",
     "seed_spread": "Standard deviation of the test score over seeds at the tuned learning rate.",
     "parameters": "Trained numbers as the paper counts them (half of OFT's, by skew-symmetry).",
     "step_seconds": "Seconds of training per step and run, packed as it was; the interval is the range "

@@ -19,6 +19,7 @@ COMMANDS = {
     "status": Entry("study.status", "[NAME]", "list the studies; how one stands, with --watch live"),
     "rerun": Entry("study.rerun", "NAME RUN_ID", "train one run of a study again; is the result the same?"),
     "evaluate": Entry("study.evaluate", "NAME", "benchmark the language models that a study saved"),
+    "export": Entry("study.export", "NAME TRACKER", "tell wandb, mlflow, trackio or TensorBoard of all runs"),
     "report": Entry("analysis.report", "NAME", "draw a study's report again, from its records alone"),
     "paper": Entry("analysis.paper.report", "", "the paper's figures, tables and claims, from records"),
     "completion": Entry("study.cli.completion", "SHELL", "print what makes Tab complete all of this"),

@@ -14,7 +14,7 @@ from study.cli.arguments import PROGRAM, Command
 from study.cli.commands import COMMANDS
 from study.cli.studies import COMPARISONS
 from study.errors import UsageError
-from study.settings import SAVE_ADAPTERS, settings_by_key, switches
+from study.settings import SAVE_ADAPTERS, TRACKERS, settings_by_key, switches
 
 BASH = f"""\
 _ether_study() {{
@@ -83,6 +83,8 @@ def _names(command: str, given: list[str]) -> list[str]:
     named = [word for word in given if "=" not in word and not word.startswith("-")]
     if command == "compare":
         return [*methods.names(), *(path.name for path in Path().glob("*.py"))]
+    if named and command == "export":
+        return [*TRACKERS]
     if named:
         return _run_ids(named[0]) if command == "rerun" else []
     if command == "sweep":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study import launchers
+from study import launchers, tracking
 from study.cli.progress import Progress
 from study.config.checks import check_sources
 from study.coordination import profiles
@@ -38,6 +38,7 @@ from study.storage.lock import locked
 from study.storage.optuna_index import write_study
 from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
+from study.tracking.background import Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,8 @@ def run_study(
     folder = Path(settings.results) / settings.name
     began = time.monotonic()
     check_sources(settings)
+    if settings.track:
+        tracking.check(settings.track)
     launchers.load(settings.launcher).check_reachable()
     with gone_if_refused(folder), locked(folder):
         tidy_folder(folder, settings)
@@ -142,7 +145,10 @@ def run_missing(
         print(format_packs(runs, packs, profiles_by_variant, capacity.workers), flush=True)
         unfinished = [left for pack in packs if (left := pack.without(finished))]
         jobs = train_jobs(folder, settings, unfinished, profiles_by_variant, understood)
-        with Progress(folder, _tally(folder, runs), capacity.workers) as progress:
+        with (
+            Progress(folder, _tally(folder, runs), capacity.workers) as progress,
+            Tracking(settings.track, folder, progress.note) as tracked,
+        ):
             while jobs:  # a second time for the halves of packs that did not fit in memory
                 progress.begin(jobs)
                 answers = session.do(jobs)
@@ -150,6 +156,7 @@ def run_missing(
                 for job, answer in answers:
                     assert isinstance(job, TrainJob)
                     jobs += _settle(job, answer, progress)
+                    tracked.tell()
     return progress.tally.lost
 
 

@@ -27,7 +27,8 @@ class Fingerprints:
     `study.tasks.loading.fingerprint` makes them.
 
     Attributes:
-        judges: of the models by which scores are made: `segmenter sha256:..., inception sha256:...`.
+        judges: of the models by which scores are made, and of pictures that the base model draws to train on:
+            `segmenter sha256:..., inception sha256:..., class_pictures latents:...`.
     """
 
     data: str = ""

@@ -150,6 +150,11 @@ class Task(ABC):
         """
         raise NotImplementedError
 
+    def drawn(self) -> dict[str, str]:
+        """Fingerprints of what the task drew with its base model to train on, by the setting that it is for;
+        `unknown` before it did. What a task without data from elsewhere draws is in its examples."""
+        return {}
+
     def data_summary(self) -> DataSummary:
         """What was understood of the data, said before anything is trained; a task may say more than this."""
         return DataSummary(rows={split: self.size(split) for split in SPLITS})

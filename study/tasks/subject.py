@@ -75,7 +75,7 @@ class Subject(Task):
         self._token_notes = token_notes(self.pipeline.tokenizer, self._token)
         self.data, self.judge = self._data_and_judge()
         self.class_pictures = ClassPictures(
-            self.pipeline, self._class_count, self._sampling_steps, self._guidance, settings.eval_batch_size
+            self.pipeline, self._sampling_steps, self._guidance, settings.eval_batch_size
         )
         self._sampler = dpm_solver(self.pipeline.scheduler)
         self.examples_of = {split: tuple(self.data.examples[split]) for split in SPLITS}
@@ -85,6 +85,7 @@ class Subject(Task):
             s: self._ids([each.caption for each in part]) for s, part in self.examples_of.items()
         }
         self._prompts = {s: self._ids([each.prompt for each in part]) for s, part in self.examples_of.items()}
+        self._drawn_for = {noun: self._class_captions(noun) for noun in dict.fromkeys(self.data.nouns)}
         self._empty = self.pipeline.token_ids([""])
         self._same_prompt = _numbered([each.prompt for part in self.examples_of.values() for each in part])
         self._rows = {(s, n): self._rows_of(s, n) for s in SPLITS for n in range(len(self.data.names))}
@@ -170,6 +171,10 @@ class Subject(Task):
             own = [own[row % len(own)] for row in range(len(alone))]
         return torch.tensor([*own, *alone])
 
+    def _class_captions(self, noun: str) -> tuple[str, ...]:
+        """What the pictures of a class are drawn for, in the order of their numbers."""
+        return tuple(e.caption for e in self.examples_of["train"] if e.sampled and e.noun == noun)
+
     def data_summary(self) -> DataSummary:
         tokenizer = self.pipeline.tokenizer
         texts = {
@@ -226,11 +231,17 @@ class Subject(Task):
     @torch.no_grad()
     def _latent(self, example: Example) -> Tensor:
         if example.sampled:
-            return self.class_pictures.of(example.caption)[example.picture]
+            return self.class_pictures.of(self._drawn_for[example.noun])[example.picture]
         if example.picture not in self._latents:
             picture = self.data.pictures([example.picture]).to(device())
             self._latents[example.picture] = self.pipeline.latents.encode(picture)[0].float().cpu()
         return self._latents[example.picture]
+
+    def drawn(self) -> dict[str, str]:
+        if self.settings.data == portraits.DATA:
+            return {}
+        drawn = [captions for captions in self._drawn_for.values() if captions]
+        return {"class_pictures": self.class_pictures.fingerprint(drawn)} if drawn else {}
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """What the UNet predicts, (rows, channels, height, width)."""
@@ -278,17 +289,20 @@ class Subject(Task):
         for number in numbers:
             if (kind, number) in self._judged:
                 continue
-            split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
-            example = self.examples_of[split][number - self._first[split]]
+            example = self._example(number)
             assert example.subject is not None
             learnt = self.data.trained_on[example.subject]
             place = number % len(learnt)
-            chosen = learnt[place] if kind == "repeated" else example.picture
+            chosen = learnt[place] if kind == "repeated" or example.truth is None else example.truth
             picture = self.data.pictures([chosen]).to(device())
             at, itself = torch.tensor([[number], [place]], device=picture.device)
             judged = scores.judgement(self.judge, picture, at, itself if kind == "repeated" else None)
             self._judged[kind, number] = judged[0].cpu()
         return torch.stack([self._judged[kind, number] for number in numbers])
+
+    def _example(self, number: int) -> Example:
+        split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
+        return self.examples_of[split][number - self._first[split]]
 
     def against_untouched(self, metrics: dict[str, float], untouched: dict[str, float]) -> dict[str, float]:
         names = (*scores.PARTS, "diversity", *self.judge.further)
@@ -298,7 +312,8 @@ class Subject(Task):
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         kept = {"generated": _in_bytes(self.pipeline.latents.decode(outputs.float()))}
         if self.judge.has_truth:
-            kept = {"real": _in_bytes(self.pipeline.latents.decode(batch["latents"]))} | kept
+            truths = [self._example(number).truth or 0 for number in batch["number"].tolist()]
+            kept = {"real": _in_bytes(self.data.pictures(truths).to(outputs.device))} | kept
         return kept
 
 

@@ -9,6 +9,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from study.errors import UsageError, first_line
+from study.methods.multiplicative import MultiplicativeLayer
 from study.testing.checks import Broken, need
 from study.testing.toy import (
     MISFIT,
@@ -22,6 +23,7 @@ from study.testing.toy import (
     named,
     normal,
 )
+from study.training.packing import RunLinear
 
 
 def adapts(name: str, options: Options) -> str:
@@ -190,7 +192,7 @@ def _frozen(trial: Trial) -> str:
 
 @torch.no_grad()
 def geometry(name: str, options: Options) -> str:
-    """The diagonal blocks that distances are measured on give the weight that forward applies."""
+    """The diagonal blocks that distances are measured on, and a closed form, give the weight of forward."""
     trial = Trial(name, options)
     for layer in trial.layers.values() if trial.exact else ():
         expected = layer.base_weight() @ torch.block_diag(*layer.dense_blocks("in"))
@@ -199,7 +201,22 @@ def geometry(name: str, options: Options) -> str:
         error = far(expected, effective(layer)[0])
         fix = 'pre and post must keep to config.blocks equal blocks, and sides() name "out" where post acts'
         need(error < trial.close, f"dense_blocks differ from what forward applies, by {error:.2g}", fix)
+        if layer.has_closed_form():
+            error = far(_closed_weight(layer), effective(layer)[0])
+            fix = "it must follow pre and post; without it, packs map these over the runs"
+            need(error < trial.close, f"closed_form differs from what forward applies, by {error:.2g}", fix)
     return "" if trial.exact else "not multiplicative: no distance of a transformation is recorded"
+
+
+def _closed_weight(layer: MultiplicativeLayer) -> Tensor:
+    """W', (f, d), as the method's closed form has it."""
+    weight = layer.base_weight()
+    parameters = {name: value.to(weight.dtype) for name, value in layer.parameters_of("default").items()}
+    magnitudes = parameters.pop(layer.magnitude, torch.ones(len(weight), dtype=weight.dtype))
+    of_one = {name: value[None, None] for name, value in parameters.items()}
+    form = layer.closed_form(weight[None], of_one).by_layer()[0]
+    own = RunLinear(weight, None, form, None).own_weights()[0].T
+    return own * magnitudes.unsqueeze(1)
 
 
 def bfloat16(name: str, options: Options) -> str:

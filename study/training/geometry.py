@@ -6,7 +6,8 @@ Neurons are the rows of torch's (f, d) weight, the columns of the paper's W.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,88 +33,125 @@ def distance_to_identity(blocks: Tensor) -> Tensor:
     return torch.linalg.vector_norm(blocks - identity, dim=(-3, -2, -1))
 
 
-@torch.no_grad()
+_ENERGIES: dict[int, Callable[[Tensor], Tensor]] = {
+    0: lambda squared: -0.5 * squared.log(),
+    1: torch.rsqrt,
+    2: torch.reciprocal,
+}
+"""f_s of a squared distance; a general power takes several times as long."""
+
+PAIRS_AT_ONCE = 2**24
+"""So many pairs of neurons are held at a time: 128 MiB in float64."""
+
+
 def hyperspherical_energy(
-    weight: Tensor, rows_at_once: int = 512, s: int = 1, half_space: bool = False
+    weight: Tensor, rows_at_once: int = 128, s: int = 1, half_space: bool = False
 ) -> tuple[float, int]:
-    """Mean over pairs i != j of f_s(|w_i/|w_i| - w_j/|w_j||), in float64, on the weight's device.
+    """`hyperspherical_energies` of one weight, (f, d)."""
+    if weight.ndim != 2:
+        raise ValueError(f"needs a matrix of at least two neurons, got shape {tuple(weight.shape)}")
+    energies, duplicates = hyperspherical_energies(weight[None], rows_at_once, s, half_space)
+    return energies.item(), int(duplicates.item())
+
+
+@torch.no_grad()
+def hyperspherical_energies(
+    weights: Tensor, rows_at_once: int = 128, s: int = 1, half_space: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mean over pairs i != j of f_s(|w_i/|w_i| - w_j/|w_j||), in float64, on the weights' device.
 
     Liu et al. 2018 (arXiv 1805.09298), in the mean form that makes layers of any width comparable; no
     epsilon. f_1(r) = 1/r is the ETHER paper's (full space, s = 1); f_0 = log 1/r, f_2 = 1/r^2. Never
-    holds more than (rows_at_once, f) pairs.
+    holds more than (runs, rows_at_once, f) pairs, and less where these are more than PAIRS_AT_ONCE.
 
     Args:
-        weight: (f, d), f >= 2; any floating dtype.
-        rows_at_once: rows of the pair matrix held at a time.
+        weights: (runs, f, d), f >= 2; any floating dtype.
+        rows_at_once: rows of a pair matrix held at a time.
         s: 0, 1 or 2.
         half_space: counts every neuron's opposite as well, so that w and -w are close.
 
     Returns:
-        The energy over pairs of distinct directions, and the number of (unordered) pairs in the very
-        same direction (or, in half space, the opposite one), which have infinite energy and are counted
-        instead. nan if a neuron is not finite or zero, or no pair is left.
+        Per run, (runs,) each, the energy over pairs of distinct directions, and the number of (unordered)
+        pairs in the very same direction (or, in half space, the opposite one), which have infinite energy
+        and are counted instead. nan if a neuron is not finite or zero, or no pair is left.
 
     Raises:
-        ValueError: if `weight` is not a matrix of two rows or more, or `s` is none of 0, 1, 2.
+        ValueError: if a weight is not a matrix of two rows or more, or `s` is none of 0, 1, 2.
     """
-    if weight.ndim != 2 or len(weight) < 2:
-        raise ValueError(f"needs a matrix of at least two neurons, got shape {tuple(weight.shape)}")
-    if s not in (0, 1, 2):
+    if weights.ndim != 3 or weights.shape[1] < 2:
+        raise ValueError(f"needs matrices of at least two neurons, got shape {tuple(weights.shape)}")
+    if s not in _ENERGIES:
         raise ValueError(f"s must be 0, 1 or 2, got {s!r}")
-    weight = weight.double()
-    neurons = weight / weight.norm(dim=1, keepdim=True)
-    if not torch.isfinite(neurons).all():
-        return float("nan"), 0
-    total = torch.zeros((), dtype=torch.float64, device=weight.device)
-    pairs, duplicates = 0, 0
-    for start in range(0, len(neurons), rows_at_once):
-        # Only pairs j > i: the block's own triangle, then every later row.
-        block, later = neurons[start : start + rows_at_once], neurons[start:]
-        cosines = block @ later.T  # (rows, f - start)
+    weights = weights.double()
+    neurons = weights / weights.norm(dim=-1, keepdim=True)
+    finite = torch.isfinite(neurons).all(-1).all(-1)
+    neurons = neurons.where(finite[:, None, None], 0.0)
+    totals = torch.zeros(len(weights), dtype=torch.float64, device=weights.device)
+    pairs = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
+    duplicates = torch.zeros_like(pairs)
+    for block, later, upper in _pairs_of_rows(neurons, rows_at_once):
+        cosines = block @ later.mT  # (runs, rows, f - start)
         for sign in (1, -1) if half_space else (1,):
             squared = 2 - 2 * sign * cosines
-            i, j = torch.nonzero(squared < CLOSE, as_tuple=True)
-            squared[i, j] = (block[i] - sign * later[j]).square().sum(1)
-            upper = torch.ones_like(squared, dtype=torch.bool).triu_(1)
-            distinct = squared[upper & (squared > SAME)]
-            duplicates += int(upper.sum()) - len(distinct)
-            pairs += len(distinct)
-            total += -0.5 * distinct.log().sum() if s == 0 else distinct.pow(-s / 2).sum()
-    return (total.item() / pairs if pairs else float("nan")), duplicates
+            run, i, j = torch.nonzero((squared < CLOSE) & upper, as_tuple=True)
+            squared[run, i, j] = (block[run, i] - sign * later[run, j]).square().sum(-1)
+            distinct = upper & (squared > SAME)
+            energies = _ENERGIES[s](squared)
+            totals += energies.where(distinct, 0.0).sum((-2, -1))
+            count = distinct.sum((-2, -1))
+            pairs += count
+            duplicates += upper.sum() - count
+    # nan where no pair is left
+    return (totals / pairs).where(finite, math.nan), duplicates.where(finite, 0)
+
+
+def _pairs_of_rows(neurons: Tensor, rows_at_once: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Some rows, (runs, rows, d), all from the first of these on, (runs, f - start, d), and which pairs of
+    the two are of different rows, each once: (rows, f - start)."""
+    runs, count, _ = neurons.shape
+    rows_at_once = max(1, min(rows_at_once, PAIRS_AT_ONCE // (runs * count)))
+    for start in range(0, count, rows_at_once):
+        block, later = neurons[:, start : start + rows_at_once], neurons[:, start:]
+        shape = block.shape[1], later.shape[1]
+        yield block, later, torch.ones(shape, dtype=torch.bool, device=neurons.device).triu_(1)
 
 
 EPSILON = 1e-4
 """What OFT's code adds to a neuron's squared length."""
 
 
+def oft_energy(weight: Tensor, rows_at_once: int = 128) -> float:
+    """`oft_energies` of one weight, (f, d)."""
+    return oft_energies(weight[None], rows_at_once).item()
+
+
 @torch.no_grad()
-def oft_energy(weight: Tensor, rows_at_once: int = 512) -> float:
+def oft_energies(weights: Tensor, rows_at_once: int = 128) -> Tensor:
     """Hyperspherical energy as OFT's code has it (arXiv 2306.07280), but in float64.
 
     Half space: over the 2f vectors w_i and -w_i, the mean over all pairs of (2 - 2 c)^(-1/2), where c is
     their product divided by their lengths, and a length is sqrt(|w|^2 + 1e-4). A neuron and its own opposite
-    are a pair, and the epsilon keeps duplicates finite, so none is left out. Never holds more than
-    (rows_at_once, f) pairs.
+    are a pair, and the epsilon keeps duplicates finite, so none is left out. Holds as many pairs as
+    `hyperspherical_energies`.
 
     Args:
-        weight: (f, d); any floating dtype.
-        rows_at_once: rows of the pair matrix held at a time.
+        weights: (runs, f, d); any floating dtype.
+        rows_at_once: rows of a pair matrix held at a time.
 
     Returns:
-        The energy; nan if a neuron is not finite.
+        The energies, (runs,); nan if a neuron is not finite.
     """
-    weight = weight.double()
-    lengths = (weight.square().sum(1, keepdim=True) + EPSILON).sqrt()
-    neurons = weight / lengths
-    count = len(neurons)
-    if not torch.isfinite(neurons).all():
-        return math.nan
-    total = (2 + 2 * neurons.square().sum(1)).rsqrt().sum()  # each with its own opposite
-    for start in range(0, count, rows_at_once):
-        block, later = neurons[start : start + rows_at_once], neurons[start:]
-        cosines = (block @ later.T)[torch.ones(len(block), len(later), device=weight.device).triu(1) > 0]
-        total += 2 * ((2 - 2 * cosines).rsqrt() + (2 + 2 * cosines).rsqrt()).sum()
-    return total.item() / (count * (2 * count - 1))
+    weights = weights.double()
+    lengths = (weights.square().sum(-1, keepdim=True) + EPSILON).sqrt()
+    neurons = weights / lengths
+    count = neurons.shape[1]
+    totals = (2 + 2 * neurons.square().sum(-1)).rsqrt().sum(-1)  # each with its own opposite
+    for block, later, upper in _pairs_of_rows(neurons, rows_at_once):
+        cosines = block @ later.mT
+        both = (2 - 2 * cosines).rsqrt() + (2 + 2 * cosines).rsqrt()
+        totals += 2 * both.where(upper, 0.0).sum((-2, -1))
+    finite = torch.isfinite(neurons).all(-1).all(-1)
+    return (totals / (count * (2 * count - 1))).where(finite, math.nan)
 
 
 NUMBERS_AT_ONCE = 2**27
@@ -142,33 +180,45 @@ class Geometry:
         rows: list[list[LayerRow]] = [[] for _ in range(self.packed.runs)]
         tensors = self.packed.tensors(flat)
         for name, layer in self._layers.items():
-            sides = {
-                side: distance_to_identity(layer.dense_blocks(side, tensors[name])) for side in layer.sides()
-            } or {"weight": torch.full((self.packed.runs,), torch.nan)}
-            for run, (weight, transformed) in enumerate(_weights(layer, tensors[name])):
-                if name not in self._base_energy:
-                    self._base_energy[name] = self._energy_of(weight)[0]
-                distance = frobenius(transformed - weight)
-                relative_distance = (distance / frobenius(weight)).item()
-                energy, duplicates = self._energy_of(transformed)
+            of_sides = {
+                side: distance_to_identity(layer.dense_blocks(side, tensors[name])).tolist()
+                for side in layer.sides()
+            } or {"weight": [math.nan] * self.packed.runs}
+            for run, moved in enumerate(self._moved(name, layer, tensors[name])):
                 rows[run] += [
                     LayerRow(
                         layer=name,
                         side=side,
-                        transform_distance=distances[run].item(),
-                        weight_distance=distance.item(),
-                        relative_distance=relative_distance,
-                        he=energy,
-                        he_change=energy - self._base_energy[name],
-                        duplicates=duplicates,
+                        transform_distance=distances[run],
+                        weight_distance=moved.distance,
+                        relative_distance=moved.relative_distance,
+                        he=moved.energy,
+                        he_change=moved.energy - self._base_energy[name],
+                        duplicates=moved.duplicates,
                     )
-                    for side, distances in sides.items()
+                    for side, distances in of_sides.items()
                 ]
         return rows
 
-    def _energy_of(self, weight: Tensor) -> tuple[float, int]:
-        """The energy, and the pairs that it leaves out."""
-        return (oft_energy(weight), 0) if self.energy == "oft" else hyperspherical_energy(weight)
+    def _moved(self, name: str, layer: AdaptedLayer, tensors: Tensors) -> Iterator[_Moved]:
+        """How far each run's W' is from W; as many runs at once as NUMBERS_AT_ONCE allows."""
+        at_once = max(1, NUMBERS_AT_ONCE // layer.num_weights)
+        for start in range(0, self.packed.runs, at_once):
+            of_runs = {tensor: value[start : start + at_once] for tensor, value in tensors.items()}
+            weight, transformed = layer.effective_weights(of_runs)
+            if name not in self._base_energy:
+                self._base_energy[name] = self._energies_of(weight[None])[0].item()
+            distances = frobenius(transformed - weight)
+            energies, duplicates = self._energies_of(transformed)
+            figures = distances, distances / frobenius(weight), energies, duplicates
+            yield from map(_Moved, *(figure.tolist() for figure in figures))
+
+    def _energies_of(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The energies of (runs, f, d), and the pairs that they leave out, (runs,) each."""
+        if self.energy == "oft":
+            energies = oft_energies(weights)
+            return energies, torch.zeros(len(energies), dtype=torch.int64)
+        return hyperspherical_energies(weights)
 
     def summary(self, layers: Sequence[LayerRow]) -> dict[str, float]:
         """One run's geometry: the mean over layers (and sides) of each figure.
@@ -185,12 +235,11 @@ class Geometry:
         return figures
 
 
-def _weights(layer: AdaptedLayer, tensors: Tensors) -> Iterator[tuple[Tensor, Tensor]]:
-    """W and W' of one run after the other: (f, d) each."""
-    runs = len(next(iter(tensors.values())))
-    at_once = max(1, NUMBERS_AT_ONCE // layer.num_weights)
-    for start in range(0, runs, at_once):
-        of_runs = {name: value[start : start + at_once] for name, value in tensors.items()}
-        weight, of_each_run = layer.effective_weights(of_runs)
-        for transformed in of_each_run:
-            yield weight, transformed
+@dataclass(frozen=True)
+class _Moved:
+    """How far one run's weight is from the layer's own, and its energy and duplicates."""
+
+    distance: float
+    relative_distance: float
+    energy: float
+    duplicates: int

@@ -22,6 +22,7 @@ from study.tasks import Task
 from study.tasks.loading.fingerprint import (
     data_fingerprint,
     judge_fingerprints,
+    made_fingerprints,
     model_fingerprint,
     source_fingerprint,
 )
@@ -67,7 +68,7 @@ class LoadedTask:
 
 def fingerprints(task: Task) -> Fingerprints:
     """Of the task's data, base model and judges as they are now."""
-    return Fingerprints(data_fingerprint(task), model_fingerprint(task), judge_fingerprints(task.settings))
+    return Fingerprints(data_fingerprint(task), model_fingerprint(task), made_fingerprints(task))
 
 
 def inspection(

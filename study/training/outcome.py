@@ -14,7 +14,9 @@ from study.tasks import Task
 from study.training.passes import Scores
 
 DIVERGED_LOSS = 1.05
-"""A run whose validation loss ends above this many times the one at step 0 has diverged."""
+"""A run whose validation loss ends above this many times the one at step 0, and whose score is no better than
+then, has diverged. A higher loss with a better score is no divergence: a model that has learnt one subject is
+a worse model of all pictures."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def outcome_of(
     """
     first, end = history[0].valid_loss, history[-1]
     last = end.valid_loss
-    if diverged is None and not last <= DIVERGED_LOSS * first:
+    better = end.valid > history[0].valid if task.higher_is_better else end.valid < history[0].valid
+    if diverged is None and not (last <= DIVERGED_LOSS * first or (math.isfinite(last) and better)):
         diverged = (effort.steps, f"validation loss {last:.4g} at the end, {first:.4g} at step 0")
     step, reason = diverged or (None, "")
     further = test.further | task.against_untouched(test.further, base_scores["test"].further)

@@ -217,12 +217,11 @@ def forward_backward(
     """
     rows, parts = len(next(iter(batches[0].values()))), task.settings.accumulate
     total_loss = torch.zeros(packed.runs, device=packed.device)
-    total_grad = torch.zeros((), device=packed.device)
+    total_grad: Tensor | None = None
     for part in range(parts):
         batch_parts = [{k: v.tensor_split(parts)[part] for k, v in batch.items()} for batch in batches]
         batch = stack_runs(task, batch_parts, packed.device)
-        flat = parameters.stack()
-        flat.retain_grad()
+        flat = parameters.stack().detach().requires_grad_()
 
         def row_losses(flat: Tensor = flat, batch: Batch = batch) -> Tensor:
             packed.buffers.put_back()  # an earlier part, or the first try of this one, may have moved some
@@ -232,8 +231,10 @@ def forward_backward(
 
         losses = packed.streams.call("training", [step, part], row_losses)
         losses = losses.unflatten(0, (packed.runs, -1)).sum(1) / rows
-        losses.sum().backward()
-        assert flat.grad is not None
-        total_loss, total_grad = total_loss + losses.detach(), total_grad + flat.grad
+        (grad,) = torch.autograd.grad(losses.sum(), flat)
+        total_loss = total_loss + losses.detach()
+        total_grad = grad if total_grad is None else total_grad + grad
     packed.buffers.put_back()
+    assert total_grad is not None
+    parameters.set_gradients(total_grad)
     return total_loss, total_grad

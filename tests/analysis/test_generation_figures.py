@@ -195,7 +195,8 @@ def test_the_papers_energies_stand_beside_ours_in_the_same_measure_alone(
 @pytest.mark.slow
 def test_the_papers_report_draws_what_there_is_of_generation(tmp_path: Path) -> None:
     generated.write(tmp_path / "lr_grid_s2i", generated.records(GOOD, LRS, 2))
-    untrained = generated.records(GOOD, [1.0], 2, steps=0, sweep="perturbation")
+    upright = {"task.data": "portraits-upright"}
+    untrained = generated.records(GOOD, [1.0], 2, steps=0, sweep="perturbation", **upright)
     for record in untrained:
         record["row"] |= {"task.noise": 0.1 + record["row"]["seed"], "loss_last": 1.0}
     generated.write(tmp_path / "reference" / "perturbation_s2i", untrained)

@@ -21,11 +21,13 @@ pytestmark = pytest.mark.slow
 SIZES = REFERENCE / "benchmark" / "sizes.csv"
 SMALL = ["task.steps=3", "task.evaluations=1", "seeds=1", "launcher.workers=1"]
 TWO_RATES = "lr=1e-3,1e-2"
+FEW_PICTURES = ["task.sampling_steps=2", "task.class_pictures=4"]
 UNDRAWN = [*SMALL, "report=false"]
 """A report takes longer than so short a sweep: it is drawn where the page, or what comes after, needs it."""
 
 OVERRIDES: list[tuple[str, list[str]]] = [
-    (r"--help|--check|dry_run=true|prefetch=true|study\.status|analysis\.|pytest", []),
+    (r"--version|--cfg|--help|--check|dry_run=true|prefetch=true", []),
+    (r"study\.(status|export)|analysis\.|pytest", []),
     (r"launcher=(slurm|mycluster)", ["dry_run=true"]),  # done for real in tests/slurm
     (r"study\.compare (.*\.py|peft:HRA peft:BOFT)", [*SMALL, TWO_RATES]),
     (r"study\.compare", [*UNDRAWN, "lr=1e-2"]),
@@ -34,8 +36,12 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
     (r"task=s2i$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
+    (r"task=subject$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
     (r"sweep perturbation task=s2i", [*UNDRAWN, "method=ether", "task.noise=0.1", "task.sampling_steps=2"]),
     (r"sweep hyperspherical task=s2i", [*UNDRAWN, "method=ether", "lr=1e-2", "task.sampling_steps=2"]),
+    (r"task=subject$", [*UNDRAWN, "lr=1e-2", "method=ether", *FEW_PICTURES]),
+    (r"sweep perturbation task=subject", [*UNDRAWN, "method=ether", "task.noise=0.1", *FEW_PICTURES]),
+    (r"sweep hyperspherical task=subject", [*UNDRAWN, "method=ether", "lr=1e-2", *FEW_PICTURES]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep .*(tumours|my_study)", SMALL),
     (r"study\.sweep", UNDRAWN),
@@ -97,6 +103,7 @@ def overrides(command: str) -> list[str]:
 
 def follow(step: Block | str, folder: Path) -> None:
     if isinstance(step, str):
+        step = re.sub(r"^ether-study ", "python -m study ", step)
         if step.startswith("python "):
             run([*step.split(), *overrides(step)], folder)
         else:
@@ -139,4 +146,4 @@ def test_every_command_of_the_documents_is_known() -> None:
                 for line in command_lines(block)]  # fmt: skip
     assert len(commands) > 40
     for command in commands:
-        assert not command.startswith("python ") or overrides(command) is not None
+        assert not command.startswith(("python ", "ether-study ")) or overrides(command) is not None

@@ -46,8 +46,8 @@ def test_a_run_again(folder: Path) -> None:
 def test_a_result_that_is_not_reproduced_is_exit_code_1(folder: Path) -> None:
     """The record says otherwise than what is trained: a figure in it was changed, with a right checksum."""
     study = folder / "results" / "small"
-    (path, of_file), *_ = records.read_files(study)
-    wrong = json.loads(json.dumps(of_file))
+    (path, pack), *_ = records.read_packs(study)
+    wrong = json.loads(json.dumps(pack.records()))
     wrong[0]["row"]["test"] = 0.999
     path.unlink()
     records.write(study, path.stem, [RunRecord.from_json(each) for each in wrong])

@@ -39,6 +39,7 @@ COMMANDS = [
     "lr_grid task=instruct",
     "lr_grid task=instruct scale=paper",
     "lr_grid task=s2i",
+    "lr_grid task=subject",
     "lr_grid scale=upright",
     "lr_grid method=ether,lora lr=1e-3,1e-2 seeds=3 task.steps=100",
     "lr_grid method=ether method.ether.blocks=1,4,16",

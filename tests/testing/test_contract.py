@@ -15,6 +15,7 @@ from torch import Tensor
 
 from study import methods
 from study.methods.multiplicative import (
+    InputBlocks,
     MultiplicativeConfig,
     MultiplicativeLayer,
     Parameters,
@@ -221,6 +222,15 @@ BREAKS: list[tuple[str, dict[str, Any], str]] = [
     ("packing", KEPT_ASIDE, "gradients in the study's trainer .*: forward must read the tensors"),
     ("geometry", {"sides": lambda *_: ("in",)}, 'dense_blocks differ .*: .*sides.. name "out"'),
     ("geometry", pre_of(lambda f, x: (x * f).roll(1, -1)), "dense_blocks differ.*config.blocks equal"),
+    (
+        "geometry",
+        {
+            "closed_form": staticmethod(
+                lambda w, p: InputBlocks(torch.zeros(1, 1, 1, w.shape[2], w.shape[2]).double())
+            )
+        },
+        "closed_form differs from what forward applies, .*: it must follow pre and post",
+    ),
     ("bfloat16", pre(pre_by_inverse), "a bfloat16 model fails .*: compute on parameters in float32"),
     ("bfloat16", pre_of(lambda f, x: x * 1e30 * 1e30 * f / 1e60), "outputs.* are not finite: compute"),
     ("adapters", pre(pre_of_the_last), f"adding a second.*: {LAST}"),

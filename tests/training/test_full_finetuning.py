@@ -19,6 +19,7 @@ from study.planning.runs import plan_runs
 from study.storage.checkpoints import Attempt, Stopped
 from study.training.adaptation import peft_config
 from study.training.frozen_base import BaseSeal, train_mode
+from study.training.inspection import parameter_count
 from study.training.memory import footprint
 from study.training.probe import find_mapping, profile
 from study.training.schedule import learning_rate_share
@@ -97,17 +98,27 @@ def test_what_it_needs_of_memory_has_the_copy_the_optimizer_and_the_gradients_in
 
 @pytest.mark.parametrize("task,sizes", [
     ("vtab", (152_202, 0)), ("glue", (284_546, 0)), ("instruct", (757_120, 0)),
-    ("s2i", (1_078_476, 52_544)),
+    ("s2i", (1_078_476, 52_544)), ("subject", (1_078_476, 0)),
 ])  # fmt: skip
 def test_the_whole_model_of_every_task_but_what_it_freezes(task: str, sizes: tuple[int, int]) -> None:
     """The whole of it; of a diffusion model the UNet, beside which its encoder of maps is trained."""
-    settings = load("lr_grid", [f"task={task}", "method=full", "lr=1e-3", "seeds=1", "task.steps=1"])
+    few = ["task.class_pictures=4"] if task == "subject" else []
+    settings = load("lr_grid", [f"task={task}", "method=full", "lr=1e-3", "seeds=1", "task.steps=1", *few])
     loaded: Any = tasks.load(settings.task)
     model = loaded.model()
     config: Any = peft_config(plan_runs(settings)[0], loaded, model)
-    assert config.target_modules == (["unet"] if task == "s2i" else None)
+    draws = task in ("s2i", "subject")
+    assert config.target_modules == (["unet"] if draws else None)
     costs = profile(loaded, model, config, runs=1, pack_size=1)
-    whole = model.unet if task == "s2i" else model
+    whole = model.unet if draws else model
     encoder = sum(p.numel() for p in model.control_encoder.parameters()) if task == "s2i" else 0
     assert costs.footprint.parameters == sum(sizes) == sum(p.numel() for p in whole.parameters()) + encoder
     assert methods.config("full", {}).target_modules is None
+
+
+def test_stable_diffusion_has_as_many_parameters_as_table_2_says() -> None:
+    """DreamBooth's 859.5M: all of SD-1.5's UNet, on the meta device."""
+    diffusers = pytest.importorskip("diffusers")
+    with torch.device("meta"):
+        unet = diffusers.UNet2DConditionModel(cross_attention_dim=768).requires_grad_(False)
+    assert parameter_count(unet, FullConfig()) == 859_520_964

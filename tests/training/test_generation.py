@@ -26,7 +26,7 @@ from study.storage.tables import tables
 from study.tasks import SPLITS, Batch, Task
 from study.training.inspection import fingerprints
 from study.training.packing import pack
-from study.training.passes import evaluate, evaluate_runs
+from study.training.passes import BaseScores, evaluate, evaluate_runs
 from study.training.train import Hyperparameters, Training, train
 from study.training.worker import Worker
 
@@ -43,6 +43,7 @@ class Walks(Task):
 
     metric, chance, higher_is_better = "distance", 9.0, False
     lower_is_better = ("distance", "largest")
+    trade_off = ("largest", "other")
     generates, kept_pictures = True, 2
 
     def __init__(self, settings: TaskSettings = SETTINGS) -> None:
@@ -115,6 +116,49 @@ def test_a_pack_generates_for_each_run_what_it_generates_alone() -> None:
         assert scores.further == pytest.approx(together[run].further, rel=1e-5)
 
 
+class Apart(Walks):
+    """Seeds take turns with the two halves of each split; a batch says which rows were asked for."""
+
+    def rows(self, split: str, seed: int) -> Tensor:
+        return torch.arange(self.size(split)).view(2, -1)[seed % 2]
+
+    def examples(self, split: str, indices: Tensor) -> Batch:
+        return super().examples(split, indices) | {"row": indices}
+
+    def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
+        rows = references["row"].tolist()
+        return super().metrics(predictions, references) | {"first": float(rows[0]), "rows": float(len(rows))}
+
+    def against_untouched(self, metrics: dict[str, float], untouched: dict[str, float]) -> dict[str, float]:
+        return {"grown": metrics["largest"] - untouched["largest"], "beside": untouched["first"]}
+
+
+def test_each_seed_trains_and_is_scored_on_rows_of_its_own() -> None:
+    """In any pack, and beside the untouched model on the same rows."""
+    task = Apart()
+    model = task.model()
+    runs = [Hyperparameters(1e-2, seed, SETTINGS) for seed in (0, 1, 2)]
+    base = BaseScores(task, model)
+    together = train(task, model, of_ether(), runs, base)  # type: ignore[arg-type]
+    for run, trained in zip(runs, together, strict=True):
+        (alone,) = train(task, model, of_ether(), [run], base)  # type: ignore[arg-type]
+        first = 6.0 * (run.seed % 2)
+        assert {int(row) for step in range(4) for row in task.batch(run.seed, step)["row"]} <= set(
+            task.rows("train", run.seed).tolist()
+        )
+        further = trained.outcome.further
+        assert (further["first"], further["rows"], further["beside"]) == (first, 6.0, first)
+        assert further == pytest.approx(alone.outcome.further, rel=1e-5)
+        assert trained.outcome.test == pytest.approx(alone.outcome.test, rel=1e-5)
+        assert trained.outcome.base_test == base(run.seed)["test"].primary
+        assert further["grown"] == pytest.approx(
+            further["largest"] - base(run.seed)["test"].further["largest"]
+        )
+        assert torch.equal(trained.pictures["end"], alone.pictures["end"])
+    assert together[0].outcome.base_test != together[1].outcome.base_test
+    assert base(0)["test"] is base(2)["test"]  # measured once
+
+
 def test_every_run_keeps_its_own_pictures() -> None:
     task = Walks()
     model = task.model()
@@ -150,6 +194,7 @@ def test_further_metrics_and_pictures_are_in_the_records(
         again = RunRecord.from_json(record)
         assert again.to_json() == record and again.outcome.further == {"largest": row["metric.largest"]}
         assert row["lower_is_better"] == "largest" and again.outcome.lower_is_better == ("largest",)
+        assert row["trade_off"] == "largest,other" and again.outcome.trade_off == ("largest", "other")
 
 
 def test_a_metric_that_no_run_has_is_still_a_number() -> None:

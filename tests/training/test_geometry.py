@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from study import methods
+from study.training import geometry
 from study.training.geometry import (
     Geometry,
     distance_to_identity,
     frobenius,
+    hyperspherical_energies,
     hyperspherical_energy,
+    oft_energies,
     oft_energy,
 )
 from study.training.packing import pack
@@ -149,3 +152,22 @@ def test_ofts_change_is_that_of_the_sum_over_all_matrices_and_convolutions(metho
             assert change == pytest.approx(0, abs=1e-9)
         else:
             assert abs(change) > 1e-4
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 2**24])
+def test_runs_measured_together_get_what_they_get_alone(
+    pairs_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken run among them, one with duplicates, and however few pairs are held at a time."""
+    monkeypatch.setattr(geometry, "PAIRS_AT_ONCE", pairs_at_once)
+    weights = torch.randn(4, 12, 5, generator=torch.Generator().manual_seed(0))
+    weights[1, 3, 2] = math.inf
+    weights[2, 7] = 2 * weights[2, 4]
+    energies, duplicates = hyperspherical_energies(weights, 5)
+    alone = [hyperspherical_energy(weight) for weight in weights]
+    assert energies.tolist() == pytest.approx([energy for energy, _ in alone], rel=1e-12, nan_ok=True)
+    assert duplicates.tolist() == [count for _, count in alone] == [0, 0, 1, 0]
+    assert math.isnan(alone[1][0])
+    of_oft = [oft_energy(weight) for weight in weights]
+    assert oft_energies(weights, 5).tolist() == pytest.approx(of_oft, rel=1e-12, nan_ok=True)
+    assert math.isnan(of_oft[1]) and math.isfinite(of_oft[2])

@@ -24,6 +24,10 @@ class LowRank:
     left: Tensor
     right: Tensor
 
+    def by_layer(self) -> list[LowRank]:
+        """That of each layer, without the axis of layers."""
+        return [LowRank(*both) for both in zip(self.left.unbind(), self.right.unbind(), strict=True)]
+
 
 @dataclass(frozen=True)
 class InputBlocks:
@@ -34,6 +38,10 @@ class InputBlocks:
     """
 
     blocks: Tensor
+
+    def by_layer(self) -> list[InputBlocks]:
+        """That of each layer, without the axis of layers."""
+        return [InputBlocks(blocks) for blocks in self.blocks.unbind()]
 
 
 ClosedForm = LowRank | InputBlocks

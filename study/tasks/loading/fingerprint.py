@@ -46,7 +46,7 @@ NO_DATA = ("readme", "license", "licence")
 
 def model_fingerprint(task: Task) -> str:
     """Of the base model that the task's settings name; of a pipeline's folder, all its parts."""
-    if known := _of_checkpoint(base_model_path(task.settings)):
+    if known := checkpoint_fingerprint(base_model_path(task.settings)):
         return known
     with contextlib.suppress(UsageError), skeletons(), torch.random.fork_rng():
         torch.manual_seed(0)
@@ -56,13 +56,19 @@ def model_fingerprint(task: Task) -> str:
     return UNKNOWN
 
 
+def made_fingerprints(task: Task) -> str:
+    """Of what scores and training need beside data and model: the judges, and what the task has drawn."""
+    drawn = [f"{setting} {found}" for setting, found in task.drawn().items()]
+    return ", ".join([*filter(None, [judge_fingerprints(task.settings)]), *drawn])
+
+
 def judge_fingerprints(settings: TaskSettings) -> str:
     """Of the models by which scores are made: `segmenter sha256:..., inception sha256:...`."""
     named = {judge: name for judge in JUDGES if (name := getattr(settings, judge))}
-    return ", ".join(f"{judge} {_of_checkpoint(name) or UNKNOWN}" for judge, name in named.items())
+    return ", ".join(f"{judge} {checkpoint_fingerprint(name) or UNKNOWN}" for judge, name in named.items())
 
 
-def _of_checkpoint(name: str) -> str:
+def checkpoint_fingerprint(name: str) -> str:
     """Of a folder that `save_pretrained` wrote, of a file, or of a hub's repository; else empty."""
     path = Path(name).expanduser()
     if path.is_dir():

@@ -13,11 +13,13 @@ from study.training.packing.functional import Tensors
 from study.training.packing.packed_model import Forward, PackedModel, pack
 from study.training.packing.packed_module import checkpoint_contexts
 from study.training.packing.parameters import RunParameters
+from study.training.packing.run_linear import RunLinear
 
 __all__ = [
     "AdaptedLayer",
     "Forward",
     "PackedModel",
+    "RunLinear",
     "RunParameters",
     "Tensors",
     "checkpoint_contexts",

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from study.methods.full import FullLayer
 from study.methods.multiplicative import MultiplicativeLayer
-from study.training.packing.functional import Tensors, map_runs
+from study.training.packing.functional import Tensors, map_over_runs, map_runs
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,16 @@ class AdaptedLayer:
         """One side's diagonal blocks of every run, (runs, n, b, b), in float64."""
         layer = self.module
         assert isinstance(layer, MultiplicativeLayer)
-        by_name = {name.removesuffix(".default"): value.unbind() for name, value in tensors.items()}
-        runs = range(len(next(iter(by_name.values()))))
-        of_runs = [{name: values[run] for name, values in by_name.items()} for run in runs]
-        return torch.stack([layer.dense_blocks(side, parameters=of_the_run) for of_the_run in of_runs])
+        by_name = {name.removesuffix(".default"): value for name, value in tensors.items()}
+
+        def one(of_the_run: Tensors) -> Tensor:
+            return layer.dense_blocks(side, parameters=of_the_run)
+
+        runs = len(next(iter(by_name.values())))
+        if runs > 1 and not self.loop:
+            return map_over_runs(one, by_name)
+        each = ({name: value[run] for name, value in by_name.items()} for run in range(runs))
+        return torch.stack([one(of_the_run) for of_the_run in each])
 
 
 def _in_double(value: Any) -> Any:

@@ -6,7 +6,7 @@ form does not know, and of precisions in which a run's own weight would lose its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from study.methods.multiplicative import ClosedForm, InputBlocks, LowRank, MultiplicativeLayer
+from study.methods.multiplicative import ClosedForm, LowRank, MultiplicativeLayer
 from study.training.packing.functional import Tensors
 from study.training.packing.run_linear import RunLinear, is_small, pays
 
@@ -90,17 +90,11 @@ class ClosedForms:
                 name: torch.stack([tensors[layer][in_layer] for layer in layers])
                 for name, in_layer in first.parameters.items()
             }
-            forms = _by_layer(first.function(weights, parameters))
+            forms: Sequence[ClosedForm] = first.function(weights, parameters).by_layer()
             for (name, formed), form in zip(layers.items(), forms, strict=True):
                 magnitudes = tensors[name][formed.magnitudes] if formed.magnitudes else None
                 linears[name] = RunLinear(formed.weight, formed.base.bias, form, magnitudes)
         return linears
-
-
-def _by_layer(form: ClosedForm) -> list[ClosedForm]:
-    if isinstance(form, InputBlocks):
-        return [InputBlocks(blocks) for blocks in form.blocks.unbind()]
-    return [LowRank(*both) for both in zip(form.left.unbind(), form.right.unbind(), strict=True)]
 
 
 def _formed(owner: nn.Module, shapes: Mapping[str, torch.Size]) -> FormedLayer | None:

@@ -65,7 +65,7 @@ class PackedModule(nn.Module):
             return map_runs(self.adapted, self.tensors, self._by_run(args[0]), self.loop).flatten(0, 1)
 
     def _linear_for(self, x: Tensor) -> RunLinear | None:
-        """The closed form, where it can stand for the module: in its precision, and where no hook looks on."""
+        """The closed form, where it can stand for the module: in its precision, unless a hook looks on."""
         fits = self.linear and x.dtype == self.linear.weight.dtype and not _is_watched(self.adapted)
         return self.linear if fits else None
 
@@ -84,8 +84,11 @@ class PackedModule(nn.Module):
 
 
 def _is_watched(adapted: nn.Module) -> bool:
-    """Whether a hook waits for the module, or one in it, to be called."""
-    return any(module._forward_hooks or module._forward_pre_hooks for module in adapted.modules())
+    """Whether the module, or one in it, must be called: a hook waits for it, or its `forward` is replaced."""
+    return any(
+        module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+        for module in adapted.modules()
+    )
 
 
 Seat = tuple[nn.Module, str]

@@ -26,6 +26,14 @@ class RunParameters:
         flat = torch.stack(self.adapters)
         return torch.cat([flat, torch.stack(self.heads)], 1) if self.heads else flat
 
+    def set_gradients(self, grad: Tensor) -> None:
+        """Each leaf's, as a view of the gradient of what `stack` gives, (runs, num_params)."""
+        width = self.adapters[0].numel()
+        for run, row in enumerate(grad.unbind()):
+            self.adapters[run].grad = row[:width]
+            if self.heads:
+                self.heads[run].grad = row[width:]
+
     @property
     def vectors(self) -> list[Tensor]:
         """All leaf vectors."""

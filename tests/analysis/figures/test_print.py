@@ -34,7 +34,8 @@ CURVES = {
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    (found,) = split(generated.write(tmp_path / "results" / "s", generated.records(CURVES, LRS, 3)))
+    named = {"trade_off": "pixel_accuracy,caption_accuracy", "metric.caption_accuracy": 0.5}
+    (found,) = split(generated.write(tmp_path / "results" / "s", generated.records(CURVES, LRS, 3, **named)))
     return found
 
 
@@ -131,7 +132,7 @@ def test_a_width_draws_figures_alone_in_a_folder_of_their_own(tmp_path: Path) ->
 def test_what_can_be_explored_is_read_off_the_figure(study: Study, tmp_path: Path) -> None:
     draw_robustness(study, tmp_path)
     panels = json.loads((tmp_path / "robustness.json").read_text())
-    assert [panel["title"] for panel in panels] == ["", "ETHER", "HRA", "LoRA"]
+    assert [panel["title"] for panel in panels] == ["", "ETHER", "LoRA", "HRA"]
     top = panels[0]
     assert top["wide"] and top["x"]["scale"] == "log" and top["y"]["label"] == "test mean IoU"
     (line,) = (s for s in top["series"] if s["name"] == "HRA" and s["kind"] == "line")

@@ -31,6 +31,30 @@ def records(
     return made
 
 
+def subjects(
+    curves: dict[str, synthetic.Curve], lrs: list[float], seeds: int, **columns: object
+) -> list[dict]:
+    """As of `synthetic.records`, of subjects: of the two fidelities one is .1 above the score, one below."""
+    named = {
+        "task": "subject", "metric": "fidelity", "base_test": 0.3, "base_valid": 0.3, "chance": 0.0,
+        "task.data": "portrait-subjects", "trade_off": "subject_fidelity,prompt_fidelity",
+        "lower_is_better": "drift,untouched_true_distance", "metric.untouched_true_distance": 0.5,
+    }  # fmt: skip
+    for kind, (subject, prompt) in IN_PLACE.items():
+        named |= {f"metric.{kind}_subject_fidelity": subject, f"metric.{kind}_prompt_fidelity": prompt}
+    made = synthetic.records(curves, lrs, seeds, **named | {"metric.repeated_fidelity": 0.52} | columns)
+    for record in made:
+        row = record["row"]
+        row["metric.subject_fidelity"] = float(row["test"] + 0.1)
+        row["metric.prompt_fidelity"] = float(row["test"] - 0.1)
+        row["metric.drift"] = 0.25
+    return made
+
+
+IN_PLACE = {"real": (0.99, 0.97), "repeated": (0.98, 0.35), "untouched": (0.2, 0.9)}
+"""Subject and prompt fidelity of what stands in the place of generated pictures."""
+
+
 def colour_of(row: dict) -> tuple[int, int, int]:
     """One for each run."""
     number = sum(ord(letter) * (7 * place + 3) for place, letter in enumerate(row["run_id"]))

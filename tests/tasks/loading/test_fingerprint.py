@@ -16,7 +16,7 @@ from study.settings import TaskSettings
 from study.tasks import shipped_checkpoint
 from study.tasks.loading import fingerprint
 from study.tasks.loading.fingerprint import (
-    _of_checkpoint,
+    checkpoint_fingerprint,
     data_fingerprint,
     judge_fingerprints,
     model_fingerprint,
@@ -160,15 +160,15 @@ def test_models_by_which_scores_are_made_are_known_by_their_content(checkpoint: 
 
 def test_every_part_of_a_pipeline_is_part_of_the_model(tmp_path: Path) -> None:
     pipeline = Path(shutil.copytree(shipped_checkpoint("portraits"), tmp_path / "pipeline"))
-    before = _of_checkpoint(str(pipeline))
+    before = checkpoint_fingerprint(str(pipeline))
     read = [path for path in pipeline.rglob("*") if path.is_file() and path.parent != pipeline]
     assert {path.parent.name for path in read} >= {"unet", "text_encoder", "tokenizer", "scheduler"}
     for path in (*read, pipeline / "model_index.json"):
         was = path.read_bytes()
         path.write_bytes(was + b" ")
-        assert _of_checkpoint(str(pipeline)) != before, path
+        assert checkpoint_fingerprint(str(pipeline)) != before, path
         path.write_bytes(was)
-    assert _of_checkpoint(str(pipeline)) == before
+    assert checkpoint_fingerprint(str(pipeline)) == before
 
 
 def test_generated_data_are_known_by_their_examples() -> None:

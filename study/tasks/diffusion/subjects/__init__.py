@@ -21,6 +21,8 @@ class Example:
             among the class's pictures that the untouched model draws.
         caption: of that picture.
         prompt: what a picture is generated for.
+        sampled: whether the picture is one that the untouched model draws.
+        truth: the number of the picture that a perfect run would generate; None where nobody knows.
     """
 
     subject: int | None
@@ -29,6 +31,7 @@ class Example:
     caption: str
     prompt: str
     sampled: bool = False
+    truth: int | None = None
 
 
 class SubjectData(Protocol):
@@ -91,7 +94,7 @@ class SubjectJudge(Protocol):
 
     Attributes:
         further: names of its further scores.
-        has_truth: whether the data's pictures of a split are what a perfect run would generate.
+        has_truth: whether it is known of every scored example what a perfect run would generate.
     """
 
     further: Sequence[str]

@@ -1,15 +1,16 @@
 """Pictures of a class that the untouched model draws: what it must not forget while it learns a subject.
 
-They are drawn once for all studies of this user on this machine, and kept as latents: one file for a model, a
-prompt, a number and a way of sampling. A file that was torn is drawn again.
+They are drawn once for all studies of this user, and kept as latents: one file for a model, a prompt, a
+number and a way of sampling. Of two workers that draw at the same time, the first to end decides for both. A
+file that was torn is drawn again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import platform
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -22,91 +23,92 @@ from study.tasks.diffusion.captioned_unet import CaptionedUNet
 from study.tasks.diffusion.pipeline import Pipeline
 from study.tasks.diffusion.sampling import dpm_solver, noise_of, sample
 from study.tasks.loading.device import device
+from study.tasks.loading.fingerprint import checkpoint_fingerprint
 
 FIRST_NOISE = 2**40
 """Above the numbers of examples, whose noise is another."""
 
 
 class ClassPictures:
-    """Of any class, by its prompt.
+    """Of any class, one picture for each caption of a list, which may hold one more than once."""
 
-    Attributes:
-        count: how many of a class.
-    """
-
-    def __init__(self, pipeline: Pipeline, count: int, steps: int, guidance: float, at_a_time: int) -> None:
-        self._pipeline, self.count = pipeline, count
+    def __init__(self, pipeline: Pipeline, steps: int, guidance: float, at_a_time: int) -> None:
+        """Args: at_a_time: pictures that are drawn together."""
+        self._pipeline = pipeline
         self._steps, self._guidance, self._at_a_time = steps, guidance, at_a_time
-        self._known: dict[str, Tensor] = {}
+        self._known: dict[tuple[str, ...], Tensor] = {}
         self._made_by = ""
 
-    def of(self, prompt: str) -> Tensor:
-        """Latents, (count, channels, height, width), float32 on the CPU."""
-        if prompt not in self._known:
-            self._known[prompt] = self._kept(prompt)
-        return self._known[prompt]
+    def of(self, captions: tuple[str, ...]) -> Tensor:
+        """Latents, (captions, channels, height, width), float32 on the CPU."""
+        if captions not in self._known:
+            file = self._file(captions)
+            latents = _read(file)
+            self._known[captions] = _keep(file, self._drawn(captions)) if latents is None else latents
+        return self._known[captions]
 
-    def _kept(self, prompt: str) -> Tensor:
-        model = CaptionedUNet(self._pipeline.unet(), self._pipeline.text_encoder())
+    def fingerprint(self, lists: Iterable[tuple[str, ...]]) -> str:
+        """`latents-HOW:WHAT`, of how they are drawn and of what came out; `unknown` before they are."""
+        files = [self._file(captions) for captions in lists]
+        found = [_read(file) for file in files]
+        if any(latents is None for latents in found):
+            return "unknown"
+        how = "".join(file.name for file in files)
+        what = "".join(_digest(latents) for latents in found if latents is not None)
+        short = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in (how, what)]
+        return f"latents-{short[0]}:{short[1]}"
+
+    def _file(self, captions: tuple[str, ...]) -> Path:
         if not self._made_by:
-            self._made_by = _digest_of_weights(model)
-        what = [self._made_by, prompt, self.count, self._steps, self._guidance, torch.__version__, _machine()]
+            self._made_by = checkpoint_fingerprint(self._pipeline.path) or self._pipeline.path
+        what = [self._made_by, self._steps, self._guidance, *captions]
         name = hashlib.sha256("\n".join(map(str, what)).encode()).hexdigest()[:16]
-        file = cache_folder() / "class_pictures" / f"{name}.safetensors"
-        return _cached(file, lambda: self._drawn(model, prompt))
+        return cache_folder() / "class_pictures" / f"{name}.safetensors"
 
     @torch.no_grad()
-    def _drawn(self, model: CaptionedUNet, prompt: str) -> Tensor:
+    def _drawn(self, captions: tuple[str, ...]) -> Tensor:
         pipeline, where = self._pipeline, device()
-        model.to(where)
+        model = CaptionedUNet(pipeline.unet(), pipeline.text_encoder()).to(where)
         side = pipeline.size // pipeline.latents.factor
-        ids = pipeline.token_ids([prompt, ""]).to(where)
-        drawn = []
-        for numbers in torch.arange(self.count).split(self._at_a_time):
-            shape = (pipeline.latents.channels, side, side)
-            noise = torch.stack([noise_of(FIRST_NOISE + number, shape) for number in numbers.tolist()]).to(
-                where
-            )
-            both = (ids[:1].expand(len(noise), -1), ids[1:].expand(len(noise), -1))
-            latents = sample(model, dpm_solver(pipeline.scheduler), noise, both, self._steps, self._guidance)
+        shape = (pipeline.latents.channels, side, side)
+        sampler, drawn = dpm_solver(pipeline.scheduler), []
+        for numbers in torch.arange(len(captions)).split(self._at_a_time):
+            noise = torch.stack([noise_of(FIRST_NOISE + number, shape) for number in numbers.tolist()])
+            ids = pipeline.token_ids([captions[number] for number in numbers.tolist()]).to(where)
+            both = (ids, pipeline.token_ids([""]).to(where).expand_as(ids))
+            latents = sample(model, sampler, noise.to(where), both, self._steps, self._guidance)
             drawn.append(pipeline.latents.encode(pipeline.latents.decode(latents.float())).cpu())
         return torch.cat(drawn)
 
 
-def _cached(file: Path, make: Callable[[], Tensor]) -> Tensor:
-    """What the file holds; if it is not there or torn, what is made now, which is written for the next."""
+def _read(file: Path) -> Tensor | None:
+    """What the file holds; None if it is not there or torn."""
     try:
         with safe_open(file, "pt") as content:
-            latents = content.get_tensor("latents")
-            if (content.metadata() or {}).get("digest") == _digest(latents):
-                return latents
+            latents: Tensor = content.get_tensor("latents").clone()  # of its own, not of the file
+            return latents if (content.metadata() or {}).get("digest") == _digest(latents) else None
     except (OSError, SafetensorError):
-        pass
-    made = make().contiguous()
+        return None
+
+
+def _keep(file: Path, made: Tensor) -> Tensor:
+    """Writes what was made, and gives what stands in the file then: another worker's, if that was first."""
+    made, beside = made.contiguous(), file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
         save_file({"latents": made}, beside, metadata={"digest": _digest(made)})
-        os.replace(beside, file)
+        if file.exists() and _read(file) is None:
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(beside, file)
     except OSError:  # the disk is full or cannot be written: the next worker draws them again
-        pass
-    return made
+        return made
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+    first = _read(file)
+    return made if first is None else first
 
 
 def _digest(latents: Tensor) -> str:
     return hashlib.sha256(latents.numpy().tobytes()).hexdigest()
-
-
-def _digest_of_weights(model: torch.nn.Module) -> str:
-    hashed = hashlib.sha256()
-    for name, weight in model.state_dict().items():
-        hashed.update(name.encode())
-        hashed.update(weight.contiguous().numpy())
-    return hashed.hexdigest()
-
-
-def _machine() -> str:
-    """What decides the last bits of what is drawn here."""
-    if device().type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

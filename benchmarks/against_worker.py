@@ -1,0 +1,127 @@
+"""One checkout at work for `benchmarks.against`: answers questions on stdin, a line of JSON each.
+
+Runs with the packages of the checkout that PYTHONPATH names, which may be years older than this file: it uses
+nothing but what both have. Times are of this process's CPU, so that a busy machine disturbs them less.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import torch
+from peft import get_peft_model
+from torch import nn
+
+from study import config, methods, tasks
+
+try:
+    from study.training.train import Hyperparameters, Training
+except ImportError:  # before the folders
+    from study.train import Hyperparameters, Training  # type: ignore[no-redef]
+
+TOKENS = 512
+"""On which a single layer is timed."""
+
+
+class Packs:
+    """A pack of each method on one task, made when it is first asked for."""
+
+    def __init__(self, task: str, size: int) -> None:
+        self.settings = config.load("lr_grid", [f"task={task}", "scale=mini"])
+        self.task, self.size = tasks.load(self.settings.task), size
+        self._packs: dict[str, Training] = {}
+        self._geometry: dict[str, float] = {}
+
+    def training(self, method: str) -> Training:
+        if method not in self._packs:
+            settings, options = self.settings.task, self.settings.method.get(method, {})
+            head = list(self.task.head_modules) if settings.head_lr else None
+            adapter = methods.config(method, options, settings.target_modules, head)
+            runs = [Hyperparameters(1e-3, run // 9) for run in range(self.size)]
+            made = self._packs[method] = Training(self.task, self.task.model(), adapter, runs)
+            geometry: Any = made.geometry
+            measure = geometry.measure
+
+            def timed(*args: Any) -> Any:
+                start = time.process_time()
+                rows = measure(*args)
+                self._geometry[method] = time.process_time() - start
+                return rows
+
+            geometry.measure = timed
+            made.measure()  # what is computed once, such as the base weights' energy
+            made.train_step()
+        return self._packs[method]
+
+    def turn(self, method: str, steps: int) -> dict[str, float]:
+        """Seconds per run: of a training step, and of a point's evaluation and geometry."""
+        training = self.training(method)
+        start = time.process_time()
+        for _ in range(steps):
+            training.train_step()
+        trained = time.process_time()
+        training.measure()
+        measured, geometry = time.process_time() - trained, self._geometry[method]
+        seconds = {"step": (trained - start) / steps, "evaluation": measured - geometry, "geometry": geometry}
+        return {name: value / self.size for name, value in seconds.items()}
+
+    def frozen(self) -> dict[str, float]:
+        """Seconds per run of the bare model on a pack's batch: forward, and back to what is adapted first."""
+        model, settings = self.task.model(), self.settings.task
+        names = [*settings.target_modules, *(self.task.head_modules if settings.head_lr else [])]
+        first = next(m for n, m in model.named_modules() if any(f".{n}".endswith(f".{t}") for t in names))
+        batches = [self.task.batch(run // 9, 0) for run in range(self.size)]
+        batch = self.task.collate(batches)
+
+        def from_here(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+            return output.detach().requires_grad_()
+
+        with first.register_forward_hook(from_here):
+            for _ in range(2):  # the first warms up
+                start = time.process_time()
+                self.task.losses(self.task.forward(model, batch), batch).sum().backward()
+        return {"step": (time.process_time() - start) / self.size}
+
+
+def layer_turn(method: str, options: dict[str, Any], width: int, steps: int) -> dict[str, float]:
+    """Seconds of a training step of one adapted linear layer, outside any pack; `frozen` for the bare one."""
+    torch.manual_seed(0)
+    model: nn.Module = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
+    if method != "frozen":
+        model = get_peft_model(model, methods.config(method, options, ["0"]))
+    x = torch.randn(1, TOKENS, width, requires_grad=True)
+    for step in range(steps + 1):
+        if step == 1:
+            start = time.process_time()
+        model(x).square().mean().backward()
+    return {"step": (time.process_time() - start) / steps}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    packs: dict[tuple[str, int], Packs] = {}
+    for line in sys.stdin:
+        question = json.loads(line)
+        kind = question.pop("ask")
+        try:
+            if kind == "layer":
+                answer: dict[str, Any] = layer_turn(**question)
+            else:
+                key = question.pop("task"), question.pop("size")
+                if key not in packs:
+                    packs = {key: Packs(*key)}  # the last task's models are no longer needed
+                of_task = packs[key]
+                answer = of_task.frozen() if kind == "frozen" else of_task.turn(**question)
+                settings = of_task.settings.task
+                answer |= {"steps": settings.steps, "evaluations": settings.evaluations}
+                answer["test_over_valid"] = of_task.task.size("test") / of_task.task.size("valid")
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
