@@ -64,7 +64,8 @@ function layout(panel, chart) {
 }
 
 const config = panel => ({responsive: true, displaylogo: false, displayModeBar: panel.wide ? "hover" : false,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage"]});
+  plotlyServerURL: "",  // a click must send nothing anywhere
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage", "sendChartToCloud"]});
 
 /* Draws a chart's panels, at first or again. */
 function draw(chart) {

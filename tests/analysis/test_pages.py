@@ -40,6 +40,7 @@ const line = name => top_panel.data?.find(t => t.name === name && t.mode.startsW
 const answer = {
   wide: page.documentElement.scrollWidth,
   loaded: view.performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:")),
+  buttons: [...page.querySelectorAll(".modebar-btn")].map(b => b.dataset.title),
   live: charts.filter(f => f.classList.contains("live")).length, charts: charts.length,
   pictures: shown(), painted: [...page.images].every(i => i.naturalWidth > 0),
   paper: view.getComputedStyle(page.body).backgroundColor,
@@ -92,6 +93,7 @@ def test_a_report_can_be_explored(report: Path, tmp_path: Path) -> None:
     said = ask(report, tmp_path)
     assert said["live"] == said["charts"] == 4 and not said["pictures"]
     assert said["loaded"] == [] and said["painted"] and said["anchors"]
+    assert said["buttons"] and not any("hare" in title for title in said["buttons"])  # sends nothing away
     assert "HRA" in said["hover"] and "3 seeds" in said["hover"] and "[" in said["hover"]
     assert said["pressed"] == "true" and said["faded"][0] > 0.9 and said["faded"][1] < 0.1
     assert said["restored"] > 0.9 and said["row"] == "true"
