@@ -95,9 +95,9 @@ def test_the_columns_are_only_added_to() -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4", "v5"])
 def test_records_and_plans_of_older_versions_are_read(version: str) -> None:
-    """`old/` holds one study as versions 1 to 5 of the record format wrote it."""
+    """`old/` holds one study as versions 1 to 5 of the record format wrote it, and the tables that it has."""
     folder = FOLDER / "old" / version
-    frozen = json.loads((FOLDER / "sentences.json").read_text())["tables"]
+    frozen = json.loads((FOLDER / "old" / "tables.json").read_text())
     assert records.statuses(folder) == dict(
         zip(frozen["runs"]["run_id"], frozen["runs"]["status"], strict=True)
     )
