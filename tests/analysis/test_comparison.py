@@ -35,7 +35,7 @@ def test_the_score_can_be_better_worse_or_undecided(
     new: Curve, decision: str, words: str, tmp_path: Path
 ) -> None:
     verdict, sentence = judged(tmp_path / "s", pair(new))["score"]
-    assert verdict == decision and sentence.endswith(words) and sentence.startswith("hra scores 0.")
+    assert verdict == decision and sentence.endswith(words) and sentence.startswith("HRA scores 0.")
 
 
 def test_where_lower_is_better_the_lower_score_and_the_flatter_valley_win(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_where_lower_is_better_the_lower_score_and_the_flatter_valley_win(tmp_pa
 @pytest.mark.parametrize(
     ("new", "ends", "decision", "words"),
     [
-        (hill(-2.2, 3, 0.8, noise=0.012), (9, 9), "more robust", "hra is more robust"),
-        (hill(-2.2, 1, 0.8, noise=0.012), (9, 9), "less robust", "hra is less robust"),
+        (hill(-2.2, 3, 0.8, noise=0.012), (9, 9), "more robust", "HRA is more robust"),
+        (hill(-2.2, 1, 0.8, noise=0.012), (9, 9), "less robust", "HRA is less robust"),
         (hill(-2.2, 3, 0.8, noise=0.012), (9, 0.2), "mixed", "in one respect and less in another (mixed)"),
         (BASE, (9, 0.2), "less robust", "diverged runs 20 against 0 % (+20 for every seed, worse)"),
         (BASE, (0.2, 9), "more robust", "(-20 for every seed, better)"),
@@ -99,7 +99,7 @@ def test_every_verdict_on_cost(
     }
     verdict, sentence = judged(tmp_path / "s", made, costs=costs)["cost"]
     assert (
-        verdict == decision and "hra trains one by one (its forward asks), ETHER trains in packs." in sentence
+        verdict == decision and "HRA trains one by one (its forward asks), ETHER trains in packs." in sentence
     )
     assert f"trained parameters {parameters} against 100" in sentence and "adapter file" not in sentence
     assert ("memory" in sentence) == (memory is not None)
@@ -157,7 +157,7 @@ def test_methods_that_diverged_or_failed_throughout_are_said_to(tmp_path: Path) 
     verdicts = judged(tmp_path / "diverged", made)
     for about in ("score", "robustness"):
         assert verdicts[about][0] == "no decision possible"
-        assert "for hra does not learn (every run diverged)" in verdicts[about][1]
+        assert "for HRA does not learn (every run diverged)" in verdicts[about][1]
     assert "diverged runs 100 against 0 %" in verdicts["robustness"][1]
     for row in of(made, "hra"):
         row |= {"status": "failed", "test": math.nan, "valid": math.nan}
@@ -184,7 +184,7 @@ def test_labels_split_one_method_in_two_and_leave_others_out(tmp_path: Path) -> 
             made.append(record)
     labels = {row["run_id"]: "hra8" if row["method.hra.blocks"] == 8 else "hra" for row in of(made, "hra")}
     study = read(write(tmp_path / "s", made, labels))
-    assert study.labels == ["hra", "hra8"] and study.names == {"hra": "hra", "hra8": "hra8"}
+    assert study.labels == ["hra", "hra8"] and study.names == {"hra": "HRA", "hra8": "HRA8"}
     assert set(study.runs["method"]) == {"hra"} and set(study.history["run_id"]) == set(labels)
     assert robustness_table(study.runs)["label"].tolist() == ["hra", "hra8"]
     draw_distances(study, tmp_path)

@@ -62,7 +62,7 @@ def test_the_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert packed["seconds_per_run"] == pytest.approx(0.03) and packed["over_frozen"] == pytest.approx(3)
     assert packed["tokens_per_second"] == pytest.approx(4 * 8 * TINY_TOKENS / 0.12)
     assert measured["note"].notna().sum() == 1 and set(measured["device"]) == {"cpu"}
-    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".png", ".pdf"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".png", ".pdf", ".svg", ".json"}
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_the_command_writes_a_row_per_size_and_marks_one_choice(tmp_path: Path) 
     assert (table["low"] <= table["over_ideal"]).all() and (table["over_ideal"] <= table["high"]).all()
     marks = table.groupby(["gpus", "preemptions"])[["three", "bound"]].sum()
     assert len(marks) == 7 and (marks == 1).all(axis=None)
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".png", ".pdf"}
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".png", ".pdf", ".svg", ".json"}
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def test_other_weights_and_other_versions_are_refused(study_command: Command, tm
 
     study = tmp_path / "results" / "vit"
     (path,) = (study / "records").iterdir()
-    (record,) = (RunRecord.from_json(content) for content in records.read(path) or [])
+    pack = records.read(path)
+    assert pack is not None
+    (record,) = (RunRecord.from_json(content) for content in pack.records())
     versions = record.circumstances.versions.replace("torch 2.", "torch 1.")
     older = dataclasses.replace(
         record, circumstances=dataclasses.replace(record.circumstances, versions=versions)

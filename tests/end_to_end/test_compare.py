@@ -14,6 +14,7 @@ from study import tasks
 from study.compare import COMMAND
 from study.config.compose import load
 from study.methods import external
+from study.storage import adapters
 from study.training.passes import evaluate
 
 GRID = ["lr=1e-3,1e-2,1e-1", "seeds=2", "task.steps=8", "task.evaluations=2", "pack_size=3"]
@@ -53,14 +54,14 @@ def test_a_comparison_from_end_to_end(study_command: Command, tmp_path: Path) ->
     again = study_command("study.compare", *command)
     assert again.returncode == 0 and "packs" not in again.stdout
 
-    best = sorted(path.name for path in (study / "adapters").iterdir())
+    best = sorted(adapters.saved(study))
     runs = table(study).set_index("run_id")
     assert runs.loc[best].method.value_counts().to_dict() == {"hra": 4, "scaling": 2}  # both seeds each
     assert "ether is best at lr=" in first.stdout and "where 2 of 2 seeds have none" in first.stdout
     settings = load("lr_grid", ["task.steps=8"]).task
     task = tasks.load(settings)
     for run_id in best:
-        folder = study / "adapters" / run_id
+        folder = adapters.folder_of(study, run_id)
         card = (folder / "README.md").read_text()
         assert "library_name: peft" in card and (folder / "adapter_model.safetensors").exists()
         if runs.method[run_id] == "hra":
@@ -89,7 +90,7 @@ def test_bad_input_is_one_line(study_command: Command) -> None:
         (["peft:HRA", "peft:HRA"], "peft:HRA stands there twice"),
         (["peft:HRA", "method.hra.r=4"], "give options with their method"),
         (["seeds=3"], "no method to compare"),
-        (["peft:HRA", "seedz=3"], "unknown key 'seedz'; nearest: seeds"),
+        (["peft:HRA", "seedz=3"], "unknown key 'seedz'; nearest: seed, seeds"),
         (["same=ether"], "ether and same are the same"),
         (["--check"], "--check takes one METHOD"),
         (

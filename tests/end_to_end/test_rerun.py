@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage import records
+from study.storage import adapters, records
 from study.storage.rows import RunRecord
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_a_run_again(folder: Path) -> None:
     assert code == 0 and ": reproduced " in output, output
     assert "measuring" not in output, "the study's profile says how it trains"
     again = study / "reruns" / run_id
-    assert (again / "adapters" / run_id / "adapter_model.safetensors").exists()
+    assert (adapters.folder_of(again, run_id) / "adapter_model.safetensors").exists()
     assert records.statuses(study) == before and list(records.statuses(again)) == [run_id]
     code, output = rerun(folder, "small", run_id, "--with-pack")
     assert code == 0 and "reproduced bit for bit" in output, output

@@ -106,7 +106,9 @@ def test_a_run_that_cannot_be_carried_out_is_failed_reported_and_retried(
     assert study_command("study.sweep", *arguments).returncode == 0
     (path,) = (tmp_path / "results/small/records").iterdir()
 
-    (record,) = (RunRecord.from_json(content) for content in records.read(path) or [])
+    pack = records.read(path)
+    assert pack is not None
+    (record,) = (RunRecord.from_json(content) for content in pack.records())
     path.unlink()
     failed = RunRecord(record.identity, Outcome("failed", reason="lost"), Circumstances())
     records.write(tmp_path / "results/small", path.stem, [failed])

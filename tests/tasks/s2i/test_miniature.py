@@ -180,5 +180,5 @@ def test_a_comparison_ends_with_its_verdict(study_command: Command, tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = pd.read_csv(tmp_path / "results/compare/hra/verdicts.csv")
     assert verdicts.about.tolist() == ["score", "robustness", "cost"]
-    assert verdicts.sentence[0].startswith(("hra", "No difference"))
+    assert verdicts.sentence[0].startswith(("HRA", "No difference"))
     assert "mean_iou" in (tmp_path / "results/compare/hra/report.html").read_text()
