@@ -35,8 +35,9 @@ const page = frame.contentDocument, view = frame.contentWindow;
 const charts = [...page.querySelectorAll("figure.chart")];
 const shown = () => view.getComputedStyle(page.querySelector("figure.chart > img")).display !== "none";
 const button = page.querySelector("figure.live button.key[data-name=HRA]");
-const top_panel = charts[0].querySelector(".panel");
-const line = name => top_panel.data?.find(t => t.name === name && t.mode.startsWith("lines+"));
+const line_in = (panel, name) => panel?.data?.find(t => t.name === name && t.mode.startsWith("lines+"));
+const panel = charts.map(f => f.querySelector(".panel")).find(p => line_in(p, "HRA"));
+const line = name => line_in(panel, name);
 const answer = {
   wide: page.documentElement.scrollWidth,
   loaded: view.performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:")),
@@ -54,7 +55,7 @@ if (button) {
   answer.faded = [line("HRA").opacity, line("LoRA").opacity];
   button.click();
   answer.restored = line("LoRA").opacity;
-  charts[0].querySelector(".panel").emit("plotly_click", {points: [{customdata: point.customdata[1]}]});
+  panel.emit("plotly_click", {points: [{customdata: point.customdata[1]}]});
   answer.told = [...page.querySelectorAll("#details code")].map(code => code.textContent);
   answer.open = !page.getElementById("details").hidden;
   page.querySelector("td [data-name=LoRA]").click();
