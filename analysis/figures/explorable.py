@@ -233,13 +233,13 @@ def _number(value: float) -> float | None:
 
 
 def _bar_texts(bar: ErrorbarContainer, y: Sequence[float | None]) -> list[str]:
-    """`0.9 [0.8, 0.95]` of every point, read off the upright error bars."""
+    """`0.9 [0.8, 0.95]` of every point, read off the upright error bars; `0.9` where there is no interval."""
     uprights = [c for c in bar.lines[2] if isinstance(c, LineCollection)]
     if not uprights:
         return []
-    ends = [segment[:, 1] for segment in uprights[-1].get_segments()]
+    ends = [path.vertices[:, 1] for path in uprights[-1].get_paths()]
     return [
-        f"{_short(value)} [{_short(low)}, {_short(high)}]"
+        f"{_short(value)} [{_short(low)}, {_short(high)}]" if math.isfinite(low + high) else _short(value)
         for value, (low, high) in zip(y, ends, strict=False)
     ]
 
