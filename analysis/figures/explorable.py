@@ -237,7 +237,7 @@ def _bar_texts(bar: ErrorbarContainer, y: Sequence[float | None]) -> list[str]:
     uprights = [c for c in bar.lines[2] if isinstance(c, LineCollection)]
     if not uprights:
         return []
-    ends = [path.vertices[:, 1] for path in uprights[-1].get_paths()]
+    ends: list[list[float]] = [np.asarray(path.vertices)[:, 1].tolist() for path in uprights[-1].get_paths()]
     return [
         f"{_short(value)} [{_short(low)}, {_short(high)}]" if math.isfinite(low + high) else _short(value)
         for value, (low, high) in zip(y, ends, strict=False)
