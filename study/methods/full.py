@@ -8,20 +8,20 @@ own: the base model's size in memory is needed again for the copy, and for Adam'
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
 from study.methods.tuner.registry import register_tuner
+from study.methods.tuner.unmixed import UnmixedTuner
 
 PREFIX = "finetuned_"
 """What the names of trained copies begin with, by which `peft` finds them."""
@@ -168,7 +168,7 @@ class FullLayer(nn.Module, BaseTunerLayer):
         return "full." + super().__repr__()
 
 
-class FullModel(BaseTuner):
+class FullModel(UnmixedTuner):
     """Puts a `FullLayer` over each of the outermost modules that hold weights themselves.
 
     Weights of the model itself (a parameter of its root module) cannot be had so, and are refused.
@@ -213,17 +213,6 @@ class FullModel(BaseTuner):
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: Any, child: Any) -> None:
         setattr(parent, child_name, new_module)  # peft's takes for granted that the module has a `weight`
-
-    @contextmanager
-    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """`peft` enters this around every forward pass. It drops `adapter_names` silently otherwise.
-
-        Raises:
-            ValueError: if `adapter_names` asks for several adapters in one batch.
-        """
-        if kwargs.get("adapter_names") is not None:
-            raise ValueError("full finetuning does not support mixed batches (adapter_names)")
-        yield
 
 
 def holders(model: nn.Module, config: FullConfig) -> list[str]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, _maybe_include_all_linear_layers
+from peft.tuners.tuners_utils import _maybe_include_all_linear_layers
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, register_peft_method
 from torch import nn
 
 from study.methods.tuner.config import MultiplicativeConfig
 from study.methods.tuner.layer import MultiplicativeLayer
 from study.methods.tuner.registry import add_peft_type
+from study.methods.tuner.unmixed import UnmixedTuner
 
 
-class MultiplicativeModel(BaseTuner):
+class MultiplicativeModel(UnmixedTuner):
     """Puts a method's layer in the place of every target module."""
 
     prefix: str
@@ -50,20 +49,6 @@ class MultiplicativeModel(BaseTuner):
         if peft_config.target_modules is not targets:
             adapted = {n for n, m in model.named_modules() if isinstance(m, MultiplicativeLayer)}
             peft_config.target_modules |= adapted
-
-    @contextmanager
-    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """`peft` enters this around every forward pass. It drops `adapter_names` silently otherwise.
-
-        Raises:
-            ValueError: if `adapter_names` asks for several adapters in one batch.
-        """
-        if kwargs.get("adapter_names") is not None:
-            raise ValueError(
-                f"{type(self).__name__} does not support mixed batches (adapter_names); call set_adapter and "
-                "pass the examples of each adapter in a batch of their own"
-            )
-        yield
 
     def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
         """Refused: a weighted sum of reflections or rotations is neither.
