@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from study import methods
 from study.cli.arguments import Arguments
-from study.cli.studies import existing_study, studies_in
+from study.cli.studies import existing_study, study_names
 from study.coordination.rerun import recorded, run_of
 from study.errors import UsageError, nearest
 from study.methods import external
@@ -53,8 +53,7 @@ def load(name: str, results: str = "results") -> OpenStudy:
 
 def studies(results: str = "results") -> list[str]:
     """Names of the studies that can be loaded."""
-    root = Path(results)
-    return [path.parent.relative_to(root).as_posix() for path in studies_in(root, TABLE)]
+    return study_names(Path(results), TABLE)
 
 
 def run(sweep: str, **settings: Any) -> OpenStudy:

@@ -12,7 +12,7 @@ from pathlib import Path
 from study import config, methods, tasks
 from study.cli.arguments import PROGRAM, Command
 from study.cli.commands import COMMANDS
-from study.cli.studies import COMPARISONS
+from study.cli.studies import RESULTS, study_names
 from study.errors import UsageError
 from study.settings import SAVE_ADAPTERS, TRACKERS, settings_by_key, switches
 
@@ -91,19 +91,13 @@ def _names(command: str, given: list[str]) -> list[str]:
         return config.sweep_names()
     if command == "completion":
         return [*SCRIPTS]
-    return [] if command == "paper" else studies()
-
-
-def studies(results: Path = Path("results")) -> list[str]:
-    """Names of the studies in `results`."""
-    found = [*results.glob("*/plan.json"), *results.glob(f"{COMPARISONS}/*/plan.json")]
-    return [path.parent.relative_to(results).as_posix() for path in found]
+    return [] if command == "paper" else study_names(Path(RESULTS.default), "plan.json")
 
 
 def _run_ids(study: str) -> list[str]:
     from study.storage import records
 
-    return [*records.statuses(Path("results") / study)]
+    return [*records.statuses(Path(RESULTS.default) / study)]
 
 
 def _keys(command: str) -> list[str]:

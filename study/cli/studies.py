@@ -51,3 +51,8 @@ def existing_study(name: str, results: str, file: str) -> Path:
 def studies_in(results: Path, file: str) -> list[Path]:
     """That file of every study and comparison."""
     return sorted([*results.glob(f"*/{file}"), *results.glob(f"{COMPARISONS}/*/{file}")])
+
+
+def study_names(results: Path, file: str) -> list[str]:
+    """Names of the studies and comparisons that have that file, as commands take them."""
+    return [path.parent.relative_to(results).as_posix() for path in studies_in(results, file)]
