@@ -55,7 +55,8 @@ def export(arguments: Arguments) -> int:
     folder = existing_study(name, arguments.keys["results"], "plan.json")
     ended = (RunRecord.from_json(content) for content in records.read_all(folder))
     try:
-        count = tell(tracking.load(tracker_name, folder), tracker_name, folder, ended)
+        tracker = tracking.load(tracker_name, folder)
+        count = sum(1 for _ in tell(tracker, tracker_name, folder, ended))
     except UsageError:
         raise
     except Exception as error:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from study import tracking
 from study.errors import first_line
 from study.storage import records
-from study.storage.files import write_atomically
 from study.storage.rows import RunRecord
 
 PATIENCE_S = 60.0
@@ -20,30 +18,30 @@ PATIENCE_S = 60.0
 
 def told(folder: Path, tracker: str) -> set[str]:
     """run_ids of a study that a tracker has been told of."""
-    try:
-        return set(json.loads(_list(folder, tracker).read_text()))
-    except (OSError, ValueError):
-        return set()
+    path = _list(folder, tracker)
+    return set(path.read_text().split()) if path.exists() else set()
 
 
 def _list(folder: Path, tracker: str) -> Path:
-    return folder / "tracking" / f"{tracker}.told.json"
+    """A run_id per line; one that was cut off by a kill is no run's, so that its run is told again."""
+    return folder / "tracking" / f"{tracker}.told"
 
 
-def tell(tracker: tracking.Tracker, name: str, folder: Path, ended: Iterable[RunRecord]) -> int:
-    """Tells a tracker of the runs that it does not know yet; returns how many.
+def tell(
+    tracker: tracking.Tracker, name: str, folder: Path, ended: Iterable[RunRecord]
+) -> Iterator[RunRecord]:
+    """Tells a tracker of the runs that it does not know yet, and yields each when it knows it.
 
     Raises:
         Exception: whatever the tracker raises; it knows the runs before that.
     """
-    known, count = told(folder, name), 0
+    known = told(folder, name)
     for record in ended:
         if record.identity.run_id not in known:
             tracker.log(record)
-            known.add(record.identity.run_id)
-            count += 1
-            write_atomically(_list(folder, name), json.dumps(sorted(known)).encode())
-    return count
+            with _list(folder, name).open("a") as file:
+                file.write(f"\n{record.identity.run_id}\n")  # also behind a line that was cut off
+            yield record
 
 
 class Tracking:
@@ -101,8 +99,9 @@ class Tracking:
                 for path in sorted(set((self.folder / "records").glob("*.json")) - read):
                     read.add(path)
                     pack = records.read(path)
-                    for content in pack.records() if pack else ():
-                        tell(tracker, self.name, self.folder, [RunRecord.from_json(content)])
+                    ended = (RunRecord.from_json(content) for content in (pack.records() if pack else ()))
+                    for _ in tell(tracker, self.name, self.folder, ended):
                         self._took_one.set()
+                    self._took_one.set()
         except BaseException as error:  # a tracker may even call sys.exit
             self._failure = f"{type(error).__name__}: {first_line(error)}"
