@@ -32,13 +32,9 @@ def write_atomically(path: Path, content: bytes, replace: bool = True) -> bool:
     Raises:
         CannotWrite: if it cannot be written; what was there before is intact.
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _beside(path) as temporary:
+        temporary.write_bytes(content)
+        _sync(temporary)
         if replace:
             temporary.replace(path)
             return True
@@ -47,11 +43,6 @@ def write_atomically(path: Path, content: bytes, replace: bool = True) -> bool:
         except FileExistsError:
             return False
         return True
-    except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):  # it is not there, and perhaps cannot be
-            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -61,17 +52,35 @@ def staged(path: Path) -> Iterator[Path]:
     Raises:
         CannotWrite: if it cannot be written; what was there before is intact.
     """
+    with _beside(path) as temporary:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A file beside `path`, which is gone at the end if it is still there.
+
+    Raises:
+        CannotWrite: for errors of the system, but those of other files, which the block may read.
+    """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
+        if error.filename and Path(error.filename) not in {temporary, path, *path.parents}:
+            raise
         raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it is not there, and perhaps cannot be
             temporary.unlink()
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
 
 
 def sealed(body: bytes) -> bytes:

@@ -118,14 +118,14 @@ def _digest(path: Path) -> str:
 def _batches(folder: Path, rank: Mapping[str, int]) -> Iterator[list[Pack]]:
     """All packs, a few at a time: every run of a batch comes before those of the next."""
     batch: list[Pack] = []
-    last = (-1, "")
+    rows, last = 0, (-1, "")
     for _, pack in records.read_packs(folder, rank):
         places = [records.place(rank, run_id) for run_id in pack.run_ids]
-        if sum(each.runs.rows for each in batch) >= BATCH and places[0] > last:
+        if rows >= BATCH and places[0] > last:
             yield batch
-            batch = []
+            batch, rows = [], 0
         batch.append(pack)
-        last = max(last, places[-1])
+        rows, last = rows + pack.runs.rows, max(last, places[-1])
     if batch:
         yield batch
 

@@ -13,7 +13,7 @@ from study.errors import UsageError
 from study.planning.runs import Run
 from study.settings import TaskSettings
 from study.storage import records, tables
-from study.storage.files import CannotWrite, write_atomically
+from study.storage.files import CannotWrite, staged, write_atomically
 from study.storage.lock import locked
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 from study.storage.schema import HISTORY, LAYERS, RECORD_VERSION, RUNS
@@ -145,6 +145,14 @@ def test_a_disk_that_is_full_leaves_the_tables_of_before(
     with pytest.raises(CannotWrite, match="cannot write .*parquet: No space left"):
         tables.collect(tmp_path, [])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_file_that_cannot_be_read_while_another_is_written_is_not_called_unwritable(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not_there"), staged(tmp_path / "table") as path:
+        path.write_bytes((tmp_path / "not_there").read_bytes())
+    with pytest.raises(CannotWrite, match="cannot write .*table: No space left"), staged(tmp_path / "table"):
+        raise OSError(28, "No space left")  # as pyarrow says it, without a name
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_further_metrics_that_only_some_runs_have_are_gaps_elsewhere(tmp_path: Path) -> None:
