@@ -30,12 +30,10 @@ def protocol(study: Study) -> str:
         "A seed fixes the initialisation and the order of the data, the same for every method.",
         "A method's tuned learning rate is the one with the best mean validation "
         f"{metric_name(str(counted['metric'].iloc[0]))} over all seeds; all scores are on test.",
-        "Intervals are Student's 95 % intervals over seeds; methods are compared by paired t-tests "
-        "over seeds "
-        "with Holm's correction.",
-        "Runs whose loss or gradient is not finite, or whose validation loss ends more than 5 % "
-        "above where it "
-        f"began, count as diverged with the score they have: "
+        "Intervals are Student's 95 % intervals over seeds; methods are compared by paired t-tests over "
+        "seeds with Holm's correction.",
+        "Runs whose loss or gradient is not finite, or whose validation loss ends more than 5 % above where "
+        "it began with a score no better than then, count as diverged with the score they have: "
         f"{int((runs['status'] == 'diverged').sum())} did.",
         *_failed(runs),
         _compute(counted),

@@ -128,7 +128,7 @@ class Tally:
 
     Attributes:
         planned: runs.
-        steps: of each of them.
+        run_steps, run_steps_planned: runs times steps, done and in all.
         statuses: how many ended how.
         lost: runs whose job left no result.
         pace: of the packs that are done.
