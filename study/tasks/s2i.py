@@ -16,31 +16,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import SPLITS, Batch, Task, base_model_path, refuse_unused, shipped_checkpoint
+from study.tasks import Batch, refuse_unused, shipped_checkpoint
 from study.tasks.data_summary import DataSummary, Lengths
 from study.tasks.diffusion import map_folder, portrait_scenes, scores
 from study.tasks.diffusion.controlled_unet import ControlledUNet, paper_encoder
+from study.tasks.diffusion.drawing_task import DrawingTask, in_bytes
 from study.tasks.diffusion.latent_cache import CachedLatents
 from study.tasks.diffusion.latents import VaeLatents
 from study.tasks.diffusion.map_scenes import MapScenes
-from study.tasks.diffusion.pipeline import load_pipeline
-from study.tasks.diffusion.sampling import drawn_noise, even_times, noise_of, noised, sample
+from study.tasks.diffusion.sampling import drawn_noise, even_times, noise_of, noised
 from study.tasks.diffusion.scenes import UNLABELLED, Judge, Scenes, class_planes, control_pictures
 from study.tasks.diffusion.segmenter_judge import SegmenterJudge
 from study.tasks.loading.device import device
-from study.tasks.loading.pretrained import builds_skeletons
 
 PORTRAITS = (portrait_scenes.UPRIGHT, portrait_scenes.SHIFTED)
-STEPS, GUIDANCE = 50, 9.0
-"""Of the paper, where the settings do not say."""
 
 
-class S2i(Task):
+class S2i(DrawingTask):
     """Metrics of a split:
 
     mean_iou: of the segmenter's map of the generated picture and the control map, mean over classes.
@@ -55,19 +51,12 @@ class S2i(Task):
 
     metric = "mean_iou"
     lower_is_better = ("frechet_distance",)
-    generates = True
     kept_pictures = 8
-    finetuned_parts = ("unet",)
+    paper_steps, paper_guidance = 50, 9.0
 
     def __init__(self, settings: TaskSettings) -> None:
-        super().__init__(settings)
         refuse_unused(settings, ("kind", "subset", "text_column", "label_column", "max_length"), "task s2i")
-        self.pipeline = load_pipeline(base_model_path(settings))
-        times = self.pipeline.scheduler.config.num_train_timesteps
-        if self._sampling_steps > times:
-            raise UsageError(
-                f"task.sampling_steps={self._sampling_steps}: the model knows {times} times at most"
-            )
+        super().__init__(settings)
         self._composed = settings.data in PORTRAITS
         factor = self.pipeline.latents.factor
         self.encoder = portrait_scenes.ENCODER if self._composed else paper_encoder(factor)
@@ -83,12 +72,8 @@ class S2i(Task):
             self.looks = {split: part.looks for split, part in scenes.items()}
             self.splits = dict(scenes)
             self.judge = portrait_scenes.PortraitJudge(shipped_checkpoint(settings.name), settings.data)
-        elif settings.model == "shipped":
-            raise UsageError(
-                f"task.model=shipped: it knows portraits of 16x16 pixels, not task.data={settings.data};"
-                " give task.model=PATH, a pipeline such as Stable Diffusion's"
-            )
         else:
+            self.refuse_shipped_model()
             self.judge = judge = SegmenterJudge(settings, self.pipeline.size)
             folder = map_folder.load(settings.data, self.pipeline.size, judge.numbering)
             self.splits, self.notes = dict(folder.splits), folder.notes
@@ -98,16 +83,10 @@ class S2i(Task):
                 )
                 self.notes = (*self.notes, self._cached.note)
         self._token_ids = {s: self.pipeline.token_ids(list(part.captions)) for s, part in self.splits.items()}
-        self._empty = self.pipeline.token_ids([""])
-        first = [0, self.size("train"), self.size("train") + self.size("valid")]
-        self._first = dict(zip(SPLITS, first, strict=True))
+        self.number_rows()
         self._latents: dict[int, Tensor] = {}
         self._real: dict[int, Tensor] = {}
         self.chance = self._commonest_class_everywhere()
-
-    @property
-    def _sampling_steps(self) -> int:
-        return self.settings.sampling_steps or STEPS
 
     def _commonest_class_everywhere(self) -> float:
         maps = self.splits["test"].maps(range(min(self.size("test"), 100)))
@@ -144,7 +123,7 @@ class S2i(Task):
         """Examples with noise of their own: the same in every run, at times spread evenly over the split."""
         rows = indices.tolist()
         latents = self._latents_of(split, rows)
-        numbers = [self._first[split] + row for row in rows]
+        numbers = [self.first_number[split] + row for row in rows]
         noise = torch.stack([noise_of(number, latents.shape[1:]) for number in numbers])
         return self._batch(split, indices, latents, noise, even_times(self.pipeline.scheduler, indices))
 
@@ -158,7 +137,7 @@ class S2i(Task):
             "latents": latents,
             "maps": self.splits[split].maps(indices.tolist()),
             "token_ids": self._token_ids[split][indices],
-            "number": self._first[split] + indices,
+            "number": self.first_number[split] + indices,
             **self._noised(latents, noise, times),
         }
         return made | ({"looks": self.looks[split][indices]} if self.looks else {})
@@ -168,10 +147,9 @@ class S2i(Task):
 
     def _latents_of(self, split: str, rows: Sequence[int]) -> Tensor:
         """Each picture is encoded once: by a VAE for all studies of this machine, else for this process."""
-        scenes, first, latents = self.splits[split], self._first[split], self.pipeline.latents
-        if builds_skeletons():  # only shapes matter
-            side = self.pipeline.size // latents.factor
-            return torch.zeros(len(rows), latents.channels, side, side)
+        scenes, first, latents = self.splits[split], self.first_number[split], self.pipeline.latents
+        if (skeletons := self.latents_of_skeletons(len(rows))) is not None:
+            return skeletons
         if self._cached is not None:
             assert isinstance(scenes, MapScenes)
             return torch.stack([self._cached.of(scenes, row) for row in rows])
@@ -191,35 +169,15 @@ class S2i(Task):
         signal = model.control_encoder(self._control(batch["maps"]))
         return model(batch["noisy"], batch["times"], states, signal)
 
-    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return F.mse_loss(outputs.float(), batch["target"], reduction="none").flatten(1).mean(1)
-
     def sample(self, model: nn.Module, batch: Batch) -> Tensor:
         """Latents, (rows, channels, height, width)."""
         assert isinstance(model, ControlledUNet)
-        ids = batch["token_ids"]
-        return sample(
-            model,
-            self.pipeline.scheduler,
-            batch["noise"],
-            (ids, self._empty.to(ids.device).expand_as(ids)),
-            2 if builds_skeletons() else self._sampling_steps,  # where memory is counted, more take no more
-            GUIDANCE if self.settings.guidance is None else self.settings.guidance,
-            model.control_encoder(self._control(batch["maps"])),
-        )
+        signal = model.control_encoder(self._control(batch["maps"]))
+        return self.draw(model, self.pipeline.scheduler, batch["noise"], batch["token_ids"], signal)
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """A judgement per row: see `study.tasks.diffusion.scores`."""
-        judgements = []
-        for start in range(0, len(outputs), self.settings.eval_batch_size):
-            rows = slice(start, start + self.settings.eval_batch_size)
-            pictures = self._decoded(outputs[rows])
-            looks = batch["looks"][rows] if "looks" in batch else None
-            judgements.append(scores.judgement(self.judge, pictures, batch["maps"][rows], looks))
-        return torch.cat(judgements)
-
-    def _decoded(self, latents: Tensor) -> Tensor:
-        return self.pipeline.latents.decode(latents.float())
+    def judgement(self, pictures: Tensor, batch: Batch) -> Tensor:
+        """See `study.tasks.diffusion.scores`."""
+        return scores.judgement(self.judge, pictures, batch["maps"], batch.get("looks"))
 
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         classes, real = self.judge.classes, self._real_judgements(references)
@@ -236,20 +194,15 @@ class S2i(Task):
         numbers = references["number"].tolist()
         for place, number in enumerate(numbers):
             if number not in self._real:
-                split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
-                picture = self.splits[split].pictures([number - self._first[split]]).to(device())
+                split, row = self.place_of(number)
+                picture = self.splits[split].pictures([row]).to(device())
                 maps = references["maps"][place : place + 1].to(device())
                 self._real[number] = scores.judgement(self.judge, picture, maps, None)[0].cpu()
         return torch.stack([self._real[number] for number in numbers])
 
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {
-            "control": _in_bytes(control_pictures(batch["maps"])),
-            "real": _in_bytes(self._decoded(batch["latents"]) / 2 + 0.5),
-            "generated": _in_bytes(self._decoded(outputs) / 2 + 0.5),
+            "control": in_bytes(control_pictures(batch["maps"])),
+            "real": in_bytes(self.decoded(batch["latents"]) / 2 + 0.5),
+            "generated": in_bytes(self.decoded(outputs) / 2 + 0.5),
         }
-
-
-def _in_bytes(pictures: Tensor) -> Tensor:
-    """From [0, 1] to uint8; black where not finite."""
-    return (pictures.nan_to_num() * 255).round().clamp(0, 255).to(torch.uint8)

@@ -16,30 +16,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from study.errors import UsageError
 from study.settings import TaskSettings
-from study.tasks import SPLITS, Batch, Task, base_model_path, refuse_unused, shipped_checkpoint
+from study.tasks import SPLITS, Batch, refuse_unused, shipped_checkpoint
 from study.tasks.data_summary import DataSummary, Lengths
 from study.tasks.diffusion.captioned_unet import CaptionedUNet
-from study.tasks.diffusion.pipeline import load_pipeline
-from study.tasks.diffusion.sampling import dpm_solver, drawn_noise, even_times, noise_of, noised, sample
+from study.tasks.diffusion.drawing_task import DrawingTask, in_bytes
+from study.tasks.diffusion.sampling import dpm_solver, drawn_noise, even_times, noise_of, noised
 from study.tasks.diffusion.subjects import Example, SubjectData, SubjectJudge, portraits, scores
 from study.tasks.diffusion.subjects.class_pictures import ClassPictures
 from study.tasks.diffusion.subjects.folder import SubjectFolder
 from study.tasks.diffusion.subjects.image_judge import ImageJudge
 from study.tasks.diffusion.subjects.token import token_notes
 from study.tasks.loading.device import device
-from study.tasks.loading.pretrained import builds_skeletons
 
 TOKEN = "qwe"
-STEPS, GUIDANCE, CLASS_PICTURES = 25, 7.5, 200
+CLASS_PICTURES = 200
 """Of the paper, where the settings do not say."""
 
 
-class Subject(Task):
+class Subject(DrawingTask):
     """Metrics of a split:
 
     fidelity: harmonic mean of the next two. Each alone is best for something that nobody wants: the pictures
@@ -60,33 +58,29 @@ class Subject(Task):
 
     metric = scores.FIDELITY
     trade_off = scores.PARTS
-    finetuned_parts = ("unet",)
+    paper_steps, paper_guidance = 25, 7.5
     lower_is_better = ("drift", "true_distance", "untouched_true_distance", "repeated_true_distance")
     chance = 0.0
-    generates = True
     kept_pictures = 6
 
     def __init__(self, settings: TaskSettings) -> None:
-        super().__init__(settings)
         unused = ("kind", "text_column", "label_column", "max_length", "segmenter", "inception")
         refuse_unused(settings, unused, "task subject")
-        self.pipeline = load_pipeline(base_model_path(settings))
-        self._check_settings()
+        super().__init__(settings)
+        self._check_batch_size()
         self._token_notes = token_notes(self.pipeline.tokenizer, self._token)
         self.data, self.judge = self._data_and_judge()
         self.class_pictures = ClassPictures(
-            self.pipeline, self._sampling_steps, self._guidance, settings.eval_batch_size
+            self.pipeline, self.sampling_steps, self.guidance, settings.eval_batch_size
         )
         self._sampler = dpm_solver(self.pipeline.scheduler)
         self.examples_of = {split: tuple(self.data.examples[split]) for split in SPLITS}
-        first = [0, self.size("train"), self.size("train") + self.size("valid")]
-        self._first = dict(zip(SPLITS, first, strict=True))
+        self.number_rows()
         self._captions = {
             s: self._ids([each.caption for each in part]) for s, part in self.examples_of.items()
         }
         self._prompts = {s: self._ids([each.prompt for each in part]) for s, part in self.examples_of.items()}
         self._drawn_for = {noun: self._class_captions(noun) for noun in dict.fromkeys(self.data.nouns)}
-        self._empty = self.pipeline.token_ids([""])
         self._same_prompt = _numbered([each.prompt for part in self.examples_of.values() for each in part])
         self._rows = {(s, n): self._rows_of(s, n) for s in SPLITS for n in range(len(self.data.names))}
         self._latents: dict[int, Tensor] = {}
@@ -98,20 +92,12 @@ class Subject(Task):
             refuse_unused(settings, ("dino", "clip_model", "lpips"), f"the miniature's data, {settings.data}")
             composed = portraits.PortraitSubjects(token, settings.subset, count)
             return composed, portraits.PortraitSubjectJudge(shipped_checkpoint(settings.name), composed)
-        if settings.model == "shipped":
-            raise UsageError(
-                f"task.model=shipped: it knows portraits of 16x16 pixels, not task.data={settings.data};"
-                " give task.model=PATH, a pipeline such as Stable Diffusion's"
-            )
+        self.refuse_shipped_model()
         folder = SubjectFolder(settings.data, self.pipeline.size, token, settings.subset, count)
         return folder, ImageJudge(settings, folder, self.pipeline.size)
 
-    def _check_settings(self) -> None:
-        settings, times = self.settings, self.pipeline.scheduler.config.num_train_timesteps
-        if self._sampling_steps > times:
-            raise UsageError(
-                f"task.sampling_steps={self._sampling_steps}: the model knows {times} times at most"
-            )
+    def _check_batch_size(self) -> None:
+        settings = self.settings
         if self._class_count and settings.batch_size % 2:
             raise UsageError(
                 f"task.batch_size={settings.batch_size}: half of a batch shows the subject, half its class;"
@@ -121,14 +107,6 @@ class Subject(Task):
             raise UsageError(
                 f"task.class_pictures={self._class_count}: half a batch has {settings.batch_size // 2}"
             )
-
-    @property
-    def _sampling_steps(self) -> int:
-        return self.settings.sampling_steps or STEPS
-
-    @property
-    def _guidance(self) -> float:
-        return GUIDANCE if self.settings.guidance is None else self.settings.guidance
 
     @property
     def _token(self) -> str:
@@ -191,7 +169,7 @@ class Subject(Task):
     def examples(self, split: str, indices: Tensor) -> Batch:
         """Examples with noise of their own: the same in every run, at times spread evenly over the split."""
         latents = self._latents_of(split, indices.tolist())
-        numbers = self._first[split] + indices
+        numbers = self.first_number[split] + indices
         noise = torch.stack([noise_of(number, latents.shape[1:]) for number in numbers.tolist()])
         times = even_times(self.pipeline.scheduler, indices)
         examples = [self.examples_of[split][row] for row in indices.tolist()]
@@ -222,10 +200,8 @@ class Subject(Task):
 
     def _latents_of(self, split: str, rows: Sequence[int]) -> Tensor:
         """Each picture is encoded once in this process; of a class they are drawn when first asked for."""
-        latents = self.pipeline.latents
-        if builds_skeletons():  # only shapes matter
-            side = self.pipeline.size // latents.factor
-            return torch.zeros(len(rows), latents.channels, side, side)
+        if (skeletons := self.latents_of_skeletons(len(rows))) is not None:
+            return skeletons
         return torch.stack([self._latent(self.examples_of[split][row]) for row in rows])
 
     @torch.no_grad()
@@ -248,27 +224,13 @@ class Subject(Task):
         assert isinstance(model, CaptionedUNet)
         return model(batch["noisy"], batch["times"], model.encode_text(batch["caption_ids"]))
 
-    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return F.mse_loss(outputs.float(), batch["target"], reduction="none").flatten(1).mean(1)
-
     def sample(self, model: nn.Module, batch: Batch) -> Tensor:
         """Latents, (rows, channels, height, width)."""
-        assert isinstance(model, CaptionedUNet)
-        ids = batch["prompt_ids"]
-        prompt = (ids, self._empty.to(ids.device).expand_as(ids))
-        steps = (
-            2 if builds_skeletons() else self._sampling_steps
-        )  # where memory is counted, more take no more
-        return sample(model, self._sampler, batch["noise"], prompt, steps, self._guidance)
+        return self.draw(model, self._sampler, batch["noise"], batch["prompt_ids"])
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """A judgement per row: see `study.tasks.diffusion.subjects.scores`."""
-        judgements = []
-        for start in range(0, len(outputs), self.settings.eval_batch_size):
-            rows = slice(start, start + self.settings.eval_batch_size)
-            pictures = self.pipeline.latents.decode(outputs[rows].float())
-            judgements.append(scores.judgement(self.judge, pictures, batch["number"][rows]))
-        return torch.cat(judgements)
+    def judgement(self, pictures: Tensor, batch: Batch) -> Tensor:
+        """See `study.tasks.diffusion.subjects.scores`."""
+        return scores.judgement(self.judge, pictures, batch["number"])
 
     def metrics(self, predictions: Tensor, references: Batch) -> dict[str, float]:
         own, further = references["has_subject"], self.judge.further
@@ -301,8 +263,8 @@ class Subject(Task):
         return torch.stack([self._judged[kind, number] for number in numbers])
 
     def _example(self, number: int) -> Example:
-        split = max((s for s in SPLITS if self._first[s] <= number), key=SPLITS.index)
-        return self.examples_of[split][number - self._first[split]]
+        split, row = self.place_of(number)
+        return self.examples_of[split][row]
 
     def against_untouched(self, metrics: dict[str, float], untouched: dict[str, float]) -> dict[str, float]:
         names = (*scores.PARTS, "diversity", *self.judge.further)
@@ -310,10 +272,10 @@ class Subject(Task):
         return compared | {"drift": untouched["class_fidelity"] - metrics["class_fidelity"]}
 
     def pictures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        kept = {"generated": _in_bytes(self.pipeline.latents.decode(outputs.float()))}
+        kept = {"generated": in_bytes(self.decoded(outputs) / 2 + 0.5)}
         if self.judge.has_truth:
             truths = [self._example(number).truth or 0 for number in batch["number"].tolist()]
-            kept = {"real": _in_bytes(self.data.pictures(truths).to(outputs.device))} | kept
+            kept = {"real": in_bytes(self.data.pictures(truths).to(outputs.device) / 2 + 0.5)} | kept
         return kept
 
 
@@ -321,8 +283,3 @@ def _numbered(texts: Sequence[str]) -> Tensor:
     """A number for each text, the same for equal ones."""
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     return torch.tensor([numbers[text] for text in texts])
-
-
-def _in_bytes(pictures: Tensor) -> Tensor:
-    """From [-1, 1] to uint8; black where not finite."""
-    return ((pictures.nan_to_num(-1.0) / 2 + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
