@@ -2,8 +2,8 @@
 
     commands  prints what study.sweep is given for each study, a line each
     keep      copies what is kept of the studies trained into FOLDER to results/reference
-    follow    draws results/reference/paper from the committed studies, and writes the figures of the tables
-              in README and docs anew
+    follow    draws results/reference/paper and README's picture from the committed studies, and writes the
+              figures of the tables in README and docs anew
 
 `make references` does all of it, and goes on where it was interrupted.
 """
@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 from analysis.command import EXIT
+from analysis.data.studies import split
+from analysis.paper.first_screen import NAME, draw_first_screen
 from analysis.paper.records import gather
 from analysis.paper.report import make
 from analysis.references.studies import commands, keep
@@ -55,6 +57,8 @@ def run(arguments: Arguments) -> int:
     elif step == "follow":
         print(f"report: {make(REFERENCE, gather(REFERENCE))}")
         project = REFERENCE.parents[1]
+        picture = project / "docs" / "assets" / f"{NAME}.png"
+        draw_first_screen(split(REFERENCE / "lr_grid_subject")[0], picture)
         for page in [project / "README.md", *sorted((project / "docs").glob("*.md"))]:
             text = page.read_text(encoding="utf-8")
             if (new := rewritten(text)) != text:
