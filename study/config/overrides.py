@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from study.config.checks import check_rate
 from study.config.grammar import Override
 from study.config.names import PASSED_ON, check_key, task_reads
+from study.config.space import vary
 from study.errors import UsageError, first_line
 from study.settings import is_axis
 
@@ -26,6 +27,7 @@ ELSEWHERE = {
     "sweep": "the sweep is what the command's first word names",
     "axes": "write the setting itself with several values, such as task.steps=50,100",
     "points": "points are written in a sweep's file",
+    "space": "write the setting itself with a range or choices, such as lr={log:[1e-4,1]}",
     "task.name": "write task=NAME",
     "task.scale": "write scale=mini or scale=paper",
     "launcher.name": "write launcher=NAME",
@@ -59,8 +61,11 @@ def apply(config: DictConfig, override: Override) -> None:
         return
     if key.startswith("hydra."):
         raise UsageError(f"{override.text}: Hydra's own settings do nothing here")
-    if hint := ELSEWHERE.get("axes" if key.startswith("axes.") else key):
+    group = key.partition(".")[0]
+    if hint := ELSEWHERE.get(group if group in ("axes", "space") else key):
         raise UsageError(f"{override.text}: {hint}")
+    if vary(config, override):
+        return
     if key in LISTS or (key == "seeds" and isinstance(values[0], list) and not override.several):
         _replace_list(config, override)
     elif override.several:
