@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study import config, methods, tasks
 from study.cli.arguments import CFG, SWITCH, Arguments, Command, Key
-from study.cli.result_table import result_table
+from study.cli.result_table import result_table, tuning_table
 from study.coordination import space
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan, format_space
@@ -117,7 +117,7 @@ def _draw(folder: Path) -> Path:
     from analysis.report import draw
 
     report = draw(folder)
-    print(result_table(folder / "robustness.csv"))
+    print(result_table(folder / "robustness.csv") or tuning_table(folder / "tuning.csv"))
     return report
 
 

@@ -14,11 +14,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from study.config import names
 from study.config.checks import check_bounds
-from study.config.grammar import Override
+from study.config.overrides import set_value
 from study.errors import UsageError, listed
 from study.planning import space
 from study.settings import About, SweepSettings, is_axis, settings_by_key
@@ -33,44 +33,6 @@ OTHER_DATA = ("task.data", "task.subset", "task.kind", "task.text_column", "task
 
 MOST_COMBINATIONS = 256
 """Of a method's options: each is tried on the model before anything trains."""
-
-
-def is_range(value: Any) -> bool:
-    """Whether a value is a range of a space, and not a mapping that an option takes."""
-    return isinstance(value, Mapping) and len(value) == 1 and set(value) <= set(space.RANGES)
-
-
-def vary(config: DictConfig, override: Override) -> bool:
-    """Puts an override into the sweep's space: a range or choices; one value takes the key out of it.
-
-    Returns:
-        Whether that is all there is to do.
-
-    Raises:
-        UsageError: for a range where there is no space.
-    """
-    key, values = override.key, list(override.values)
-    ranges = [value for value in values if is_range(value)]
-    if not config.space:
-        if ranges:
-            raise UsageError(
-                f"{override.text}: sweep {config.sweep} is a grid; ranges are for a space: study.sweep space"
-            )
-        return False
-    if not (key == "lr" or (is_axis(key) and key.startswith(("task.", "method.")))):
-        return False
-    if len(values) == 1 and isinstance(values[0], list) and key == "lr":
-        values = values[0]
-    if not ranges and len(values) == 1:
-        with open_dict(config.space):
-            config.space.pop(key, None)
-        return False
-    names.check_key(config, key)
-    if ranges and len(values) > 1:
-        raise UsageError(f"{override.text}: give one range, or choices")
-    with open_dict(config.space):
-        config.space[key] = ranges[0] if ranges else values
-    return True
 
 
 def check_space(config: DictConfig, settings: SweepSettings, given: Mapping[str, str]) -> None:
@@ -177,8 +139,6 @@ def _check_form(key: str, values: Any) -> None:
 
 def _check_values(config: DictConfig, key: str, values: Any) -> None:
     """Raises UsageError if the key cannot take what the space has for it."""
-    from study.config.overrides import set_value
-
     scratch = copy.deepcopy(config)
     tried = values if isinstance(values, list) else _within(values)
     for value in tried:

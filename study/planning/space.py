@@ -108,10 +108,10 @@ def listed_values(values: Any) -> list[Any] | None:
 
 
 def expected_runs(space: Mapping[str, Any], settings: SweepSettings) -> int:
-    """How many runs of a wave of one method fall to one pack's settings, on average; 1 or more."""
+    """How many runs of a wave of one method fall to one pack's settings, on average; 2 or more."""
     count = min(settings.trials, settings.wave) if settings.sampler in LEARNING else settings.trials
     kinds = math.prod(len(listed_values(values) or [0]) for key, values in space.items() if splits_packs(key))
-    return max(1, round(count * len(settings.chosen_seeds) / kinds))
+    return max(2, math.ceil(count * len(settings.chosen_seeds) / kinds))
 
 
 def combinations(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
