@@ -16,6 +16,7 @@ from analysis.figures import (
     plane,
     robustness,
     samples,
+    two_axes,
 )
 
 
@@ -36,6 +37,7 @@ class StudyFigure:
 
 STUDY_FIGURES = (
     StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
+    StudyFigure(two_axes.draw_two_axes, two_axes.CAPTION, None),
     StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, None),
     StudyFigure(plane.draw_plane, plane.CAPTION, None),
     StudyFigure(multiples.draw_multiples, multiples.CAPTION, None),
