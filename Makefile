@@ -4,10 +4,11 @@
 # make test-slurm  sweeps and faults on a real Slurm cluster that it starts on this machine (root, Debian)
 # make check     lint, format and types
 # make docs      the documentation as a site: build/site/index.html
+# make references  the studies behind README and docs anew, hours: results/reference, and what follows from them
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: lr_grid paper test fast test-slurm check docs clean
+.PHONY: lr_grid paper test fast test-slurm check docs references clean
 lr_grid: .venv/installed
 	$(RUN) -m study.sweep lr_grid
 
@@ -37,6 +38,12 @@ check: .venv/tested
 
 docs: .venv/tested
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+
+references: .venv/tested
+	set -e; $(RUN) -m analysis.references commands > build/references.txt; \
+		while read -r study; do $(RUN) -m study.sweep $$study < /dev/null; done < build/references.txt
+	$(RUN) -m analysis.references keep
+	$(RUN) -m analysis.references follow
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

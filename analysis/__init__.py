@@ -6,6 +6,7 @@
     figures      pictures of a study, each as PNG, PDF, SVG and CSV; `catalogue` lists those of every report
     comparison   new methods beside a baseline: numbers, sentences, costs
     paper        the paper's figures, tables and claims
+    references   the committed studies behind README and docs: `make references`, and what follows from them
     reporting    what HTML reports are made of; templates: their text, and the scripts of their charts
     exporting    LaTeX, Markdown, CSV, the protocol in words and references, for the paper one writes
 

@@ -44,11 +44,15 @@ def _by_title(folders: Sequence[Path]) -> dict[str, Study]:
     """The studies by their task.
 
     Raises:
-        AnalysisError: if two are of one task, for then neither stands for it.
+        AnalysisError: if two are of one task, for then neither stands for it, or one is no grid.
     """
     found: dict[str, Study] = {}
     for study in [study for folder in folders for study in split(folder)]:
         name = title(key_of(study))
+        if study.trials is not None:
+            raise AnalysisError(
+                f"{study.name} draws its runs from a space; rates travel between grids of rates"
+            )
         if name in found:
             raise AnalysisError(
                 f"{found[name].name} and {study.name} are both of {name}; give one for each task"

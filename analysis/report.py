@@ -29,12 +29,14 @@ from analysis.data.studies import distinct_titles, split
 from analysis.data.table import AnalysisError, Study
 from analysis.exporting.write import FORMATS, export
 from analysis.figures.look import ON_SCREEN, Look, looking, ordered
+from analysis.reporting.importance import importance_section
 from analysis.reporting.many import RanksSection, over_all, pairs_section
 from analysis.reporting.page import Picture, records, render_page
 from analysis.reporting.pictures import draw_every, folder_of
-from analysis.reporting.sections import study_sections
+from analysis.reporting.sections import run_sections, study_sections
 from analysis.reporting.summary import summary
 from analysis.reporting.travel import TravelSection, travel
+from analysis.reporting.tuning import tuning_section
 from analysis.statistics.robustness import robustness_table
 from study.cli.arguments import Arguments, Command, Key
 from study.cli.studies import study_folder
@@ -55,7 +57,7 @@ def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
     if not any(study.runs["counted"].any() for study in studies):
         raise AnalysisError(f"{folder} holds no run that ended; see the reasons in runs.parquet")
     titles = distinct_titles(studies)
-    figures, tables = folder_of(folder / "figures", look), {}
+    figures, tables, costs = folder_of(folder / "figures", look), {}, {}
     sections: list[dict[str, Any]] = []
     for study, title in zip(studies, titles, strict=True):
         if not study.runs["counted"].any():
@@ -67,20 +69,46 @@ def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
             pictures = draw_every(study, figures / re.sub(r"[^\w.-]+", "_", title))
             if look.width:
                 continue
+            tuning = tuning_section(study)
+            costs[title] = tuning.pop("tuning")
+            if study.trials is not None:
+                sections.append({"title": title, **space_section(study, pictures), **tuning})
+                continue
             tables[title] = robustness_table(study.runs)
-            sections.append({"title": title, **section(study, tables[title], pictures)})
+            sections.append({"title": title, **section(study, tables[title], pictures), **tuning})
     if look.width:
         return figures
-    named = [table if len(studies) == 1 else table.assign(part=title) for title, table in tables.items()]
-    pd.concat(named).to_csv(folder / "robustness.csv", index=False)
-    tests = [each for each in sections if "tests" in each]
-    pairs = [each["tests"].assign(**({"part": each["title"]} if each["title"] else {})) for each in tests]
-    pd.concat(pairs).to_csv(folder / "pairs.csv", index=False)
+    tests = {each["title"]: each["tests"] for each in sections if "tests" in each}
+    for name, parts in {"robustness": tables, "pairs": tests, "tuning": costs}.items():
+        _write_parts(parts, folder / f"{name}.csv")
     by_title = dict(zip(titles, studies, strict=True)) if len(tables) > 1 else {}
     ranks, travels = over_all(by_title, figures), travel(by_title, figures)
     report = folder / "report.html"
     report.write_text(page(folder, sections, studies, ranks, travels), encoding="utf-8")
     return report
+
+
+def _write_parts(parts: dict[str, pd.DataFrame], path: Path) -> None:
+    """One table of those of a folder's studies, each with its title, in the column `part`, if it has one."""
+    named = [table.assign(part=title) if title else table for title, table in parts.items()]
+    if any(len(table) for table in named):
+        pd.concat(named).to_csv(path, index=False)
+
+
+def space_section(study: Study, pictures: list[Picture]) -> dict[str, Any]:
+    """Values for the part of the page on runs that are drawn from a space."""
+    runs = study.runs
+    return {
+        "space": True,
+        "task": f"{runs['task'].iloc[0]} ({runs['scale'].iloc[0]})",
+        "metric": runs.loc[runs["counted"], "metric"].iloc[0],
+        "base": f"{runs['base_test'].mean():.3f}",
+        "chance": f"{runs['chance'].mean():.3f}",
+        "count": len(runs),
+        "pictures": pictures,
+        **importance_section(study),
+        **run_sections(study),
+    }
 
 
 def section(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> dict[str, Any]:

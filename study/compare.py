@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from study import config
-from study.cli.arguments import Arguments, Command, Key
+from study.cli.arguments import CFG, SWITCH, Arguments, Command, Key
 from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
 from study.cli.result_table import result_table
@@ -35,6 +35,7 @@ OWN_KEYS = {
     "baseline": Key("what the methods are compared with: a METHOD", "ether", default="ether"),
     "sweep": Key("the grid that all of them run", "lr_grid", default="lr_grid"),
     "name": Key("results/compare/STUDY; by default the labels", "STUDY"),
+    CFG: Key("print the settings of each method as YAML, run nothing", SWITCH),
 }
 KEYS = (SWEEP_KEYS | OWN_KEYS.keys()) - {"methods", "method"}
 
@@ -142,6 +143,12 @@ def compare(arguments: Arguments, command: str) -> int:
     labels = _distinct_labels(texts, contenders)
     name = keys["name"] or "_".join(labels[1:])[:80]
     loaded = [_settings(each, keys["sweep"], [*overrides, f"name={name}"]) for each in contenders]
+    if keys[CFG] == SWITCH:
+        documents = [
+            f"# {label}\n{config.as_yaml(alone)}" for label, alone in zip(labels, loaded, strict=True)
+        ]
+        print("---\n".join(documents), end="")
+        return 0
     settings = dataclasses.replace(loaded[0], methods=[each.method for each in contenders])
     settings.results = str(Path(settings.results) / "compare")
     if not any(override.startswith("save_adapters=") for override in overrides):

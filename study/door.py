@@ -249,9 +249,9 @@ class OpenStudy:
 
     def figures(self) -> list[str]:
         """Names of the figures that can be drawn."""
-        from analysis.figures.catalogue import STUDY_FIGURES
+        from analysis.figures.catalogue import figures_of
 
-        return [figure.draw.__name__.removeprefix("draw_") for figure in STUDY_FIGURES]
+        return [figure.draw.__name__.removeprefix("draw_") for figure in figures_of(self._study)]
 
     def figure(
         self, name: str, *, highlight: Sequence[str] = (), width: str = "", order: Sequence[str] = ()
@@ -267,10 +267,10 @@ class OpenStudy:
         Raises:
             UsageError: if there is no such figure or method, or the records have nothing for it to show.
         """
-        from analysis.figures.catalogue import STUDY_FIGURES
+        from analysis.figures.catalogue import figures_of
         from analysis.figures.look import Look, looking
 
-        draws = dict(zip(self.figures(), [figure.draw for figure in STUDY_FIGURES], strict=True))
+        draws = dict(zip(self.figures(), [figure.draw for figure in figures_of(self._study)], strict=True))
         if name not in draws:
             raise UsageError(f"no figure {name!r}; {nearest(name, draws)}")
         look = Look(width=width, highlight=tuple(highlight), order=tuple(order)).of(self._study)

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 from omegaconf import MISSING
 
+SAMPLERS = ("random", "qmc", "tpe", "gp")
+"""Optuna's, by which trials are drawn from a space; qmc is Sobol's sequence, tpe and gp learn."""
+
 SAVE_ADAPTERS = ("none", "best", "all")
 
 TRACKERS = ("wandb", "mlflow", "trackio", "tensorboard")
@@ -211,6 +214,14 @@ class SweepSettings:
     points: list[dict[str, Any]] = field(
         default_factory=list, metadata=described("settings that belong together")
     )
+    space: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=described("instead of a grid: what trials are drawn from, a range or choices by key"),
+    )
+    trials: int = setting(40, "drawn from a space, of each method", above=0)
+    sampler: str = setting("random", "what draws the trials of a space", choices=SAMPLERS)
+    sampler_seed: int = setting(0, "of the sampler", at_least=0)
+    wave: int = setting(10, "sampler=tpe, gp: trials of each method that are drawn at a time", above=0)
     method: dict[str, MethodOptions] = field(default_factory=dict, metadata=described("options by method"))
     task: TaskSettings = field(default_factory=TaskSettings)
     launcher: LauncherSettings = field(default_factory=LauncherSettings)

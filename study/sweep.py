@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from study import config, methods, tasks
 from study.cli.arguments import CFG, SWITCH, Arguments, Command, Key
-from study.cli.result_table import result_table
+from study.cli.result_table import result_table, tuning_table
+from study.coordination import space
 from study.coordination.coordinator import run_study
-from study.coordination.describe import format_plan
-from study.planning.runs import plan_runs
-from study.settings import switches
+from study.coordination.describe import format_plan, format_space
+from study.planning.runs import Run, plan_runs
+from study.settings import SweepSettings, switches
 from study.testing.foreign import check_foreign_methods
 
 OVERRIDES = (
@@ -22,6 +24,10 @@ OVERRIDES = (
     ("task=NAME scale=mini|paper", "task.subset=NAME task.model=PATH task.data=PATH task.steps=100 ..."),
     ("task.data=my.csv", "own data: task.text_column=NAME task.label_column=NAME, if not text and label"),
     ("task.accumulate=4", "parts of a batch, one after the other; task.gradient_checkpointing=true"),
+    (
+        "trials=40 sampler=tpe",
+        "of a space: trials of each method; random|qmc|tpe|gp; 'lr={log:[1e-4,1]}': a range",
+    ),
     ("name=STUDY results=FOLDER", "where the results go: FOLDER/STUDY"),
     ("pack_size=1", "runs trained together (default: measured by a probe)"),
     ("save_adapters=none|best|all", "keep adapters, in peft's format: RESULTS/STUDY/adapters"),
@@ -79,6 +85,8 @@ def sweep(arguments: Arguments) -> int:
     if arguments.keys[CFG] == SWITCH:
         print(config.as_yaml(settings), end="")
         return 0
+    if settings.space:
+        return _sweep_space(settings)
     runs = plan_runs(settings)
     check_foreign_methods(runs)
     if settings.dry_run:
@@ -87,11 +95,29 @@ def sweep(arguments: Arguments) -> int:
     return run_study(settings, runs, _draw)
 
 
+def _sweep_space(settings: SweepSettings) -> int:
+    """The same for a study whose runs are drawn from a space."""
+    folder = Path(settings.results) / settings.name
+    if not settings.dry_run:
+        return run_study(settings, [], _draw, waves=lambda folder: _checked(space.waves(folder, settings)))
+    drawn = space.known_trials(folder, settings)
+    runs = space.runs_of(settings, drawn)
+    check_foreign_methods(runs)
+    print("\n".join([format_plan(settings, runs), *format_space(settings, drawn)]))
+    return 0
+
+
+def _checked(waves: Iterator[list[Run]]) -> Iterator[list[Run]]:
+    for runs in waves:
+        check_foreign_methods(runs)
+        yield runs
+
+
 def _draw(folder: Path) -> Path:
     from analysis.report import draw
 
     report = draw(folder)
-    print(result_table(folder / "robustness.csv"))
+    print(result_table(folder / "robustness.csv") or tuning_table(folder / "tuning.csv"))
     return report
 
 

@@ -10,12 +10,16 @@ METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 """The paper's methods, in the order in which tables and figures show them."""
 
 
-def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
+def label_runs(runs: pd.DataFrame, by_method: bool = False) -> pd.DataFrame:
     """A copy of `runs` with `label`, `rank` and `counted`, and with the metric of the others for failed runs.
 
     The label is the method's name where the method occurs with one set of settings, else the
     name followed by the settings that differ: `ether blocks=4`. Ranks, from 0: ether, ether_plus,
     lora, oft, naive, then others by the alphabet; within a method, by the settings' values.
+
+    Args:
+        by_method: the label is the method's name alone: of runs that are drawn from a space, each is of
+            settings of its own.
     """
     runs = runs.copy()
     runs["counted"] = runs["status"] != "failed"
@@ -27,7 +31,8 @@ def label_runs(runs: pd.DataFrame) -> pd.DataFrame:
     sort_keys: dict[str, tuple[object, ...]] = {}
     for method, rows in runs.groupby("method", sort=False):
         position = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
-        differing = [c for c in settings_columns(rows) if rows[c].map(setting_text).nunique() > 1]
+        columns = [] if by_method else settings_columns(rows)
+        differing = [c for c in columns if rows[c].map(setting_text).nunique() > 1]
         for index, row in rows[differing].iterrows():
             parts = [f"{_short(c, str(method))}={setting_text(row[c])}" for c in differing]
             label = " ".join([str(method), *parts])

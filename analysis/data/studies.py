@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.data.labels import METHOD_ORDER, is_missing, label_runs
 from analysis.data.table import AnalysisError, Study, check_runs, no_results, read_table, read_tables
+from analysis.data.trials import is_space, read_trials
 from study.naming import study_name
 from study.storage import schema
 
@@ -87,12 +88,13 @@ def split(folder: Path) -> list[Study]:
     columns = [name for name in KINDS if name in runs]
     studies = []
     for _, rows in runs.groupby(columns, sort=False, dropna=False):
-        labelled = label_runs(rows).assign(study=folder.resolve().name)
+        labelled = label_runs(rows, by_method=is_space(folder)).assign(study=folder.resolve().name)
         check_runs(labelled, folder)
         history, layers = (
             tables[name][tables[name]["run_id"].isin(labelled["run_id"])] for name in ("history", "layers")
         )
-        studies.append(Study(folder.resolve().name, labelled, history, layers, folder=folder))
+        trials, name = read_trials(folder, labelled), folder.resolve().name
+        studies.append(Study(name, labelled, history, layers, folder=folder, trials=trials))
     return studies
 
 
@@ -115,11 +117,15 @@ def distinct_titles(studies: list[Study]) -> list[str]:
 def read_all(results: Path, tasks: Collection[str] = ()) -> list[Study]:
     """Every study directly under `results` that is of the sweep lr_grid or of another task than vtab.
 
+    Those that draw their runs from a space are none of the paper's.
+
     Args:
         tasks: of these alone, if any are given.
     """
     studies: list[Study] = []
     for path in sorted(results.glob("*/runs.parquet")):
+        if is_space(path.parent):
+            continue
         runs = read_table(path.parent, "runs", {name: schema.RUNS[name] for name in ("sweep", "task")})
         wanted = (runs["sweep"] == GRID).any() or (runs["task"] != VTAB[0]).any()
         if wanted and (not tasks or runs["task"].isin(tasks).any()):

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.data.labels import label_runs
+from analysis.data.trials import TrialsOfStudy, is_space, read_trials
 from study.errors import UsageError, first_line
 from study.storage import schema
 from study.storage.tables import damaged_tables
@@ -34,6 +35,7 @@ class Study:
     history: one row per run and evaluation point, columns of `schema.HISTORY`.
     layers: one row per run, layer and side, columns of `schema.LAYERS`.
     folder: that the tables were read from; None if they were put together from several.
+    trials: of a study whose runs are drawn from a space, in which a label is a method; None of a grid.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Study:
     history: pd.DataFrame
     layers: pd.DataFrame
     folder: Path | None = field(default=None, kw_only=True)
+    trials: TrialsOfStudy | None = field(default=None, kw_only=True)
 
     @property
     def labels(self) -> list[str]:
@@ -66,9 +69,12 @@ def load(folder: Path) -> Study:
     runs = tables["runs"]
     if runs.empty:
         raise AnalysisError(f"{folder}/runs.parquet holds no runs yet")
-    runs = label_runs(runs)
+    runs = label_runs(runs, by_method=is_space(folder))
     check_runs(runs, folder)
-    return Study(folder.resolve().name, runs, tables["history"], tables["layers"], folder=folder)
+    trials = read_trials(folder, runs)
+    return Study(
+        folder.resolve().name, runs, tables["history"], tables["layers"], folder=folder, trials=trials
+    )
 
 
 def absent(runs: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +146,7 @@ def check_runs(runs: pd.DataFrame, folder: Path) -> None:
                 "task and metric: give each its own name=..."
             )
     repeated = runs[runs.duplicated(["label", "lr", "seed"])]
-    if len(repeated):
+    if len(repeated) and not is_space(folder):
         first = repeated.iloc[0]
         raise AnalysisError(
             f"{folder} has {len(repeated)} runs too many for their method, learning rate and seed, "

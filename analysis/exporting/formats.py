@@ -21,7 +21,7 @@ def latex_text(text: str) -> str:
 
 
 def latex(table: ResultsTable, label: str) -> str:
-    r"""A table environment; it needs \usepackage{booktabs}.
+    r"""A table environment, shrunk where the text is narrower; it needs \usepackage{booktabs,graphicx}.
 
     Args:
         label: behind `tab:`.
@@ -32,6 +32,7 @@ def latex(table: ResultsTable, label: str) -> str:
         r"  \centering\small",
         f"  \\caption{{{latex_text(table.caption)}}}",
         f"  \\label{{tab:{label}}}",
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"  \begin{tabular}{lrllrrr}",
         r"    \toprule",
         f"    {' & '.join(titles)} \\\\",
@@ -43,7 +44,7 @@ def latex(table: ResultsTable, label: str) -> str:
         figures = [_latex_figure(figure) for figure in (row.score, row.sensitivity)]
         rest = [latex_text(text) for text in (row.plateau, row.diverged, row.parameters)]
         lines.append(f"    {' & '.join([name, row.rate, *figures, *rest])} \\\\")
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", ""])
 
 
 def _latex_figure(figure: Figure) -> str:

@@ -40,7 +40,9 @@ def export(studies: Mapping[str, Study], folder: Path, form: str) -> Path:
         for title, study in ended.items():
             label = "-".join(filter(None, (name, title.replace(" ", "-")))).replace("_", "-")
             parts += [latex(tables[title], label), f"{latex_text(protocol(study))}\n"]
-        text = "\n".join(["% needs \\usepackage{booktabs} and natbib; references: methods.bib", *parts])
+        text = "\n".join(
+            ["% needs \\usepackage{booktabs,graphicx} and natbib; references: methods.bib", *parts]
+        )
     else:
         text = "\n".join(f"{markdown(tables[title])}\n{protocol(study)}\n" for title, study in ended.items())
     target = folder / "export" / f"{name}{FORMATS[form]}"

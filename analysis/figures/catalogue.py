@@ -16,6 +16,7 @@ from analysis.figures import (
     plane,
     robustness,
     samples,
+    tuning_cost,
     two_axes,
 )
 
@@ -38,6 +39,7 @@ class StudyFigure:
 STUDY_FIGURES = (
     StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
     StudyFigure(two_axes.draw_two_axes, two_axes.CAPTION, None),
+    StudyFigure(tuning_cost.draw_tuning_cost, tuning_cost.CAPTION, None),
     StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, None),
     StudyFigure(plane.draw_plane, plane.CAPTION, None),
     StudyFigure(multiples.draw_multiples, multiples.CAPTION, None),
@@ -46,3 +48,11 @@ STUDY_FIGURES = (
     StudyFigure(distances.draw_distances, distances.CAPTION, distances.PAPER_CAPTION),
     StudyFigure(he_training.draw_he_training, he_training.CAPTION, he_training.PAPER_CAPTION),
 )
+
+SPACE_FIGURES = (StudyFigure(tuning_cost.draw_tuning_cost, tuning_cost.CAPTION, None),)
+"""Those of a study that draws its runs from a space, where no two runs share a learning rate."""
+
+
+def figures_of(study: Study) -> tuple[StudyFigure, ...]:
+    """The figures that are of a study's kind."""
+    return STUDY_FIGURES if study.trials is None else SPACE_FIGURES

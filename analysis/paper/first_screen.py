@@ -57,7 +57,7 @@ def draw_first_screen(study: Study, path: Path, example: int = 0) -> Path:
     _draw_scores(left, study)
     draw_grid(right, study, cells, example, text=False)
     if content := content_of(study.runs):
-        figure.text(1.0, 0.0, content, ha="right", va="bottom", fontsize=7, color="#666666")
+        right.supxlabel(f"{right.get_supxlabel()}\n{content}", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None}, dpi=120)
     return path

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.data.table import Study
-from analysis.figures.catalogue import STUDY_FIGURES
+from analysis.figures.catalogue import figures_of
 from analysis.figures.look import Look
 from analysis.reporting.page import Picture
 
 
 def draw_every(study: Study, folder: Path) -> list[Picture]:
     """Every figure of every report that the study's records allow, with its caption."""
-    drawn = [(figure.draw(study, folder), figure.caption) for figure in STUDY_FIGURES]
+    drawn = [(figure.draw(study, folder), figure.caption) for figure in figures_of(study)]
     return [Picture(path, caption) for path, caption in drawn if path is not None]
 
 

@@ -30,6 +30,10 @@ TITLES = {
 """Columns of the robustness table that reports show, with their headings."""
 
 
+MOST_VALUES = 30
+"""Values of a setting that are named one by one."""
+
+
 @dataclass(frozen=True)
 class Cell:
     text: str
@@ -62,11 +66,19 @@ def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:
         "intervals": interval_note(table),
         "hints": DEFINITIONS,
         "definitions": {TITLES.get(name, name): text for name, text in DEFINITIONS.items()},
+        **run_sections(study),
+    }
+
+
+def run_sections(study: Study) -> dict[str, object]:
+    """What is said of the runs of any study, be they of a grid or of a space."""
+    missing = absent(study.runs).to_dict("records") if study.trials is None else []
+    return {
         "names": {label: style.name for label, style in method_styles(study.labels, study.method_of).items()},
         "run_rows": run_rows(study),
         "settings": shared_settings(study.runs),
         "accidents": {status: accidents(study.runs, status) for status in ("diverged", "failed")},
-        "missing": absent(study.runs).to_dict("records"),
+        "missing": missing,
     }
 
 
@@ -96,10 +108,15 @@ def shared_settings(runs: pd.DataFrame) -> list[tuple[str, str]]:
     for column in ["sweep", *settings_columns(runs)]:
         values = sorted({setting_text(value) for value in runs[column] if not is_missing(value)})
         if values:
-            settings.append((column, ", ".join(values)))
-    settings.append(("lr", ", ".join(f"{lr:.3g}" for lr in sorted(runs["lr"].unique()))))
+            settings.append((column, _values_text(values)))
+    settings.append(("lr", _values_text([f"{lr:.3g}" for lr in sorted(runs["lr"].unique())])))
     settings.append(("seed", ", ".join(str(seed) for seed in sorted(runs["seed"].unique()))))
     return settings
+
+
+def _values_text(values: list[str]) -> str:
+    """The values, or, of very many, how many there are: those of each run stand beside it."""
+    return ", ".join(values) if len(values) <= MOST_VALUES else f"{len(values)} values"
 
 
 def accidents(runs: pd.DataFrame, status: str) -> list[dict[str, object]]:

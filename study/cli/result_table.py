@@ -1,10 +1,10 @@
-"""What a study came to, in the terminal: a line per method, from the robustness.csv of its report."""
+"""What a study came to, in the terminal: a line per method, from the tables of its report."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HEAD = ("method", "tuned lr", "test score", "lost nearby", "diverged")
@@ -14,15 +14,46 @@ NOTE = (
 )
 
 
+TUNING_HEAD = ("method", "trials", "test score of the best", "trials to 95 %", "mean expected score")
+TUNING_NOTE = (
+    "best by validation; trials to 95 %: after how many the expected score is 95 % of what the best gains "
+    "over chance; with 95 % intervals"
+)
+
+
 def result_table(robustness: Path) -> str:
     """The table in columns, and a line that says what they are; empty where there is no such file."""
-    if not robustness.is_file():
+    return _table(robustness, HEAD, _row, NOTE)
+
+
+def tuning_table(tuning: Path) -> str:
+    """The same of what tuning costs in a space, from the report's tuning.csv."""
+    return _table(tuning, TUNING_HEAD, _tuning_row, TUNING_NOTE)
+
+
+def _table(
+    path: Path, head: tuple[str, ...], text: Callable[[Mapping[str, str]], tuple[str, ...]], note: str
+) -> str:
+    if not path.is_file():
         return ""
-    with robustness.open(encoding="utf-8", newline="") as file:
-        rows = [_row(row) for row in csv.DictReader(file)]
-    widths = [max(len(row[i]) for row in [HEAD, *rows]) for i in range(len(HEAD))]
-    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in [HEAD, *rows]]
-    return "\n".join([*(line.rstrip() for line in lines), f"  ({NOTE})"])
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [text(row) for row in csv.DictReader(file)]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in [head, *rows]]
+    return "\n".join([*(line.rstrip() for line in lines), f"  ({note})"])
+
+
+def _tuning_row(row: Mapping[str, str]) -> tuple[str, ...]:
+    budget, low, high = (float(row.get(f"budget{end}") or "nan") for end in ("", "_low", "_high"))
+    interval = f" [{low:.0f}, {high:.0f}]" if math.isfinite(low) and math.isfinite(high) else ""
+    needed = f"{budget:.0f}{interval}" if math.isfinite(budget) else "-"
+    return (
+        row["label"],
+        row["trials"],
+        _with_interval(row, "best_test"),
+        needed,
+        _with_interval(row, "area"),
+    )
 
 
 def _row(row: Mapping[str, str]) -> tuple[str, ...]:

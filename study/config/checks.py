@@ -36,11 +36,11 @@ def check(s: SweepSettings) -> None:
     _check_seeds(s)
     known = settings_by_key()
     for key, bounds in known.items():
-        _check_value(key, _value(s, key), bounds)
+        check_bounds(key, _value(s, key), bounds)
     further = [*s.axes.items(), *((key, [value]) for point in s.points for key, value in point.items())]
     for key, values in further:
         for value in values:
-            _check_value(key, value, known.get(key, About("")))
+            check_bounds(key, value, known.get(key, About("")))
     if s.task.accumulate > s.task.batch_size:
         raise UsageError(
             f"task.accumulate={s.task.accumulate} is more than task.batch_size={s.task.batch_size}"
@@ -57,7 +57,7 @@ def _check_grid(s: SweepSettings) -> None:
     if both := sorted(of_all.intersection(*[{key for point in s.points for key in point}])):
         raise UsageError(f"sweep {s.sweep} sets {both[0]} for its points and in them; leave one out")
     axes: dict[str, list[Any]] = {"method": s.methods, **s.axes}
-    if not s.points or any("lr" not in point for point in s.points):
+    if "lr" not in s.space and (not s.points or any("lr" not in point for point in s.points)):
         axes["lr"] = s.lr
     for key, values in axes.items():
         if not values:
@@ -81,7 +81,8 @@ def _value(s: SweepSettings, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), s)
 
 
-def _check_value(key: str, value: Any, bounds: About) -> None:
+def check_bounds(key: str, value: Any, bounds: About) -> None:
+    """Raises UsageError if a value is none of a setting's choices, or beyond its bounds."""
     if value is None:  # where it is allowed at all, it stands for a default
         return
     if bounds.choices and value not in bounds.choices:
@@ -101,7 +102,8 @@ def _check_value(key: str, value: Any, bounds: About) -> None:
 def check_sources(s: SweepSettings) -> None:
     """Refuses a model or data set that is plainly not on this machine."""
     for key in ("model", "data", *JUDGES):
-        for value in s.axes.get(f"task.{key}", [getattr(s.task, key)]):
+        given = s.axes.get(f"task.{key}") or s.space.get(f"task.{key}") or [getattr(s.task, key)]
+        for value in given:
             if value is not None:
                 _check_source(f"task.{key}", str(value))
 

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from study.config import grammar, names, overrides, own_data
 from study.config.checks import check, check_rate
+from study.config.space import check_space
 from study.errors import UsageError, first_line
 from study.naming import study_name
 from study.settings import SweepSettings, is_axis
@@ -49,6 +50,7 @@ def load(sweep: str, given: list[str]) -> SweepSettings:
     for method, options in settings.method.items():
         for option, value in options.items():
             names.check_value(method, option, value)
+    check_space(config, settings, {override.key: override.text for override in parsed})
     check(settings)
     return settings
 

@@ -165,7 +165,7 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
         inner = None if OmegaConf.is_missing(config, key) else config._get_node(str(key))
-        if isinstance(inner, DictConfig) and key not in ("method", "axes", "additional_parameters"):
+        if isinstance(inner, DictConfig) and key not in ("method", "axes", "space", "additional_parameters"):
             keys += _keys(inner, f"{prefix}{key!s}.")
         else:
             keys.append(f"{prefix}{key!s}")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
@@ -14,6 +15,7 @@ from study.config.checks import check_rate
 from study.config.grammar import Override
 from study.config.names import PASSED_ON, check_key, task_reads
 from study.errors import UsageError, first_line
+from study.planning.space import RANGES
 from study.settings import is_axis
 
 FILES = ("task", "scale", "launcher")
@@ -26,6 +28,7 @@ ELSEWHERE = {
     "sweep": "the sweep is what the command's first word names",
     "axes": "write the setting itself with several values, such as task.steps=50,100",
     "points": "points are written in a sweep's file",
+    "space": "write the setting itself with a range or choices, such as lr={log:[1e-4,1]}",
     "task.name": "write task=NAME",
     "task.scale": "write scale=mini or scale=paper",
     "launcher.name": "write launcher=NAME",
@@ -59,8 +62,11 @@ def apply(config: DictConfig, override: Override) -> None:
         return
     if key.startswith("hydra."):
         raise UsageError(f"{override.text}: Hydra's own settings do nothing here")
-    if hint := ELSEWHERE.get("axes" if key.startswith("axes.") else key):
+    group = key.partition(".")[0]
+    if hint := ELSEWHERE.get(group if group in ("axes", "space") else key):
         raise UsageError(f"{override.text}: {hint}")
+    if _vary(config, override):
+        return
     if key in LISTS or (key == "seeds" and isinstance(values[0], list) and not override.several):
         _replace_list(config, override)
     elif override.several:
@@ -79,6 +85,44 @@ def apply(config: DictConfig, override: Override) -> None:
         with open_dict(config.axes):
             config.axes.pop(key, None)  # one value takes the place of the sweep's own list
         set_value(config, key, values[0])
+
+
+def _is_range(value: Any) -> bool:
+    """Whether a value is a range of a space, and not a mapping that an option takes."""
+    return isinstance(value, Mapping) and len(value) == 1 and set(value) <= set(RANGES)
+
+
+def _vary(config: DictConfig, override: Override) -> bool:
+    """Puts an override into the sweep's space: a range or choices; one value takes the key out of it.
+
+    Returns:
+        Whether that is all there is to do.
+
+    Raises:
+        UsageError: for a range where there is no space.
+    """
+    key, values = override.key, list(override.values)
+    ranges = [value for value in values if _is_range(value)]
+    if not config.space:
+        if ranges:
+            raise UsageError(
+                f"{override.text}: sweep {config.sweep} is a grid; ranges are for a space: study.sweep space"
+            )
+        return False
+    if not (key == "lr" or (is_axis(key) and key.startswith(("task.", "method.")))):
+        return False
+    if len(values) == 1 and isinstance(values[0], list) and key == "lr":
+        values = values[0]
+    if not ranges and len(values) == 1:
+        with open_dict(config.space):
+            config.space.pop(key, None)
+        return False
+    check_key(config, key)
+    if ranges and len(values) > 1:
+        raise UsageError(f"{override.text}: give one range, or choices")
+    with open_dict(config.space):
+        config.space[key] = ranges[0] if ranges else values
+    return True
 
 
 def _replace_list(config: DictConfig, override: Override) -> None:

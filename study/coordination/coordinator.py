@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,12 +49,15 @@ def run_study(
     runs: list[Run],
     draw: Callable[[Path], Path],
     borrow_from: Path | None = None,
+    waves: Callable[[Path], Iterator[list[Run]]] | None = None,
 ) -> int:
     """Does what is missing of the runs and draws the report; returns the command's exit code.
 
     Args:
         draw: draws the report of the study in a folder; returns its path.
         borrow_from: a folder of studies whose finished runs are taken over instead of being trained again.
+        waves: of a study that grows: in the place of `runs`, all runs known so far, each time that those
+            before have ended. It is asked once the folder is locked.
 
     Raises:
         UsageError: before any training, if something about the command or the folder is wrong.
@@ -71,11 +74,16 @@ def run_study(
         tidy_folder(folder, settings)
         if settings.retry == "failed":
             records.forget_failures(folder)
-        if settings.prefetch:
-            prefetch(folder, settings, runs)
-            return 0
         try:
-            lost = run_missing(folder, settings, runs, borrow_from)
+            lost = 0
+            for known in waves(folder) if waves else [runs]:
+                runs = known
+                if settings.prefetch:
+                    prefetch(folder, settings, runs)
+                    return 0
+                lost = run_missing(folder, settings, runs, borrow_from)
+                if lost:
+                    break
         except Detached:
             print("detached; the same command attaches and collects, `python -m study.status` looks")
             return 0
@@ -88,7 +96,7 @@ def run_study(
         if settings.save_adapters == "best":
             for line in adapters.keep_best(folder, table, [run.run_id for run in runs]):
                 print(line)
-        if len(table):
+        if len(table) and not waves:
             write_study(folder, table)
         if settings.report and statuses["ok"] + statuses["diverged"]:
             print(f"report: {draw(folder)}")
@@ -269,21 +277,26 @@ def _plan(
 ) -> tuple[list[Pack], Mapping[str, Profile]]:
     """The packs, as an earlier call for the same runs planned them, and the variants' profiles.
 
-    Of other runs or sizes, those that have begun go on from their checkpoints.
+    Of other runs or sizes, those that have begun go on from their checkpoints. A study that grows keeps the
+    packs that it has, and has packs of the runs that are new.
     """
     before = read_plan(folder)
     by_id = {run.run_id: run for run in runs}
+    packs, known = [], {}
     if (
         before
         and before.settings.pack_size == settings.pack_size
         and before.settings.launcher.gpu_memory_gb == settings.launcher.gpu_memory_gb
-        and before.run_ids == by_id.keys()
+        and (before.run_ids == by_id.keys() or (settings.space and before.run_ids < by_id.keys()))
     ):
         packs = [Pack(tuple(by_id[run_id] for run_id in pack.run_ids)) for pack in before.packs]
-        return packs, before.profiles
+        known = dict(before.profiles)
+        if before.run_ids == by_id.keys():
+            return packs, known
+        runs = [run for run in runs if run.run_id not in before.run_ids]
     groups = group_by_variant(runs)
-    profiles_by_variant = profiles.probe_missing(groups, settings, session, capacity.threads)
-    sizes = best_pack_sizes(groups, profiles_by_variant, capacity.workers, capacity.startup_s)
+    measured = profiles.probe_missing(groups, settings, session, capacity.threads)
+    sizes = best_pack_sizes(groups, measured, capacity.workers, capacity.startup_s)
     begun = [progress for progress in checkpoints.unfinished_packs(folder).values() if progress.step]
     begun.sort(key=lambda progress: -progress.step)
-    return plan_packs(runs, sizes, [progress.run_ids for progress in begun]), profiles_by_variant
+    return packs + plan_packs(runs, sizes, [progress.run_ids for progress in begun]), known | measured

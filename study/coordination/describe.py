@@ -17,9 +17,14 @@ from study.planning.inspection_text import format_inspections
 from study.planning.packs import best_pack_sizes, plan_packs
 from study.planning.profile import Footprint
 from study.planning.runs import Run, group_by_variant, variant_titles
+from study.planning.space import Values, of_method
 from study.planning.text import format_done, format_memory, format_packs
 from study.settings import SweepSettings
 from study.storage import checkpoints, lock, records
+from study.storage.trials import SpaceTrials
+
+SHOWN = 3
+"""Trials of a method that a dry run names."""
 
 
 def format_plan(settings: SweepSettings, runs: list[Run], borrow_from: Path | None = None) -> str:
@@ -111,3 +116,39 @@ def _lines_without_profiles(
             line += f"; {format_memory(footprint, len(group), memory_gb)}"
         lines.append(line)
     return lines
+
+
+def format_space(settings: SweepSettings, drawn: SpaceTrials) -> list[str]:
+    """The space, what of it is refused, and the trials that are known, the first of each method."""
+    how = f"sampler={settings.sampler} sampler_seed={settings.sampler_seed}"
+    lines = [f"  space: {settings.trials} trials of each method, {how}"]
+    its_keys = {key for method in settings.methods for key in of_method(settings.space, method)}
+    lines += [f"    {key}: {_range_text(of)}" for key, of in settings.space.items() if key in its_keys]
+    for method in settings.methods:
+        known = drawn.methods[method]
+        lines += [f"  {_point_text(point)} is drawn again: {reason}" for point, reason in known.refused]
+        first = "; ".join(_point_text(trial.values) for trial in known.trials[:SHOWN])
+        more = "; ..." if len(known.trials) > SHOWN else ""
+        lines.append(f"  {method}: {len(known.trials)} trials so far: {first}{more}")
+    left = settings.trials - min(len(drawn.methods[method].trials) for method in settings.methods)
+    if left > 0:
+        lines.append(
+            f"  {left} more trials of each method are asked for as results come in, {settings.wave} at a "
+            "time; their packs and time come on top"
+        )
+    return lines
+
+
+def _range_text(values: object) -> str:
+    """`log 0.0001 to 1`, or the choices."""
+    if isinstance(values, list):
+        return ", ".join(map(str, values))
+    assert isinstance(values, dict)
+    ((kind, (low, high)),) = values.items()
+    return f"{kind} {low:g} to {high:g}"
+
+
+def _point_text(values: Values) -> str:
+    """`lr=0.0123 method.lora.r=8`"""
+    texts = {key: f"{value:.3g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+    return " ".join(f"{key}={text}" for key, text in texts.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from study import launchers
@@ -16,12 +17,16 @@ from study.paths import REFERENCE, cache_folder
 from study.planning.jobs import Died, Estimated, EstimateJob, Lost, Probed, ProbeJob, Refused
 from study.planning.profile import Footprint, Profile
 from study.planning.runs import Run, digest
+from study.planning.space import expected_runs, of_method
 from study.settings import SweepSettings
 from study.storage.files import CannotWrite, write_atomically
 from study.storage.provenance import provenance
 
 VERSION = 4
 """Of what a profile holds; older ones are measured anew."""
+
+SAME_COST = ("steps", "warmup_steps", "evaluations", "clip")
+"""Settings that split packs and change neither what a step costs nor what it needs."""
 
 Groups = Mapping[str, list[Run]]
 """Runs that can share packs, by variant."""
@@ -37,12 +42,38 @@ def cache_file(variant: str, num_runs: int, settings: SweepSettings, threads: in
 
 def load_cached(groups: Groups, settings: SweepSettings, threads: int) -> dict[str, Profile]:
     """The profiles that this machine has measured before; what cannot be read is measured again."""
+    measured, by = _to_measure(groups, settings)
+    profiles = _cached(measured, settings, threads)
+    return {variant: profiles[by[variant]] for variant in groups if by[variant] in profiles}
+
+
+def _cached(groups: Groups, settings: SweepSettings, threads: int) -> dict[str, Profile]:
     profiles = {}
     for variant, group in groups.items():
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             path = cache_file(variant, len(group), settings, threads)
             profiles[variant] = Profile.from_json(json.loads(path.read_text()))
     return profiles
+
+
+def _to_measure(groups: Groups, settings: SweepSettings) -> tuple[Groups, dict[str, str]]:
+    """What is to be measured of the groups, and under which variant each variant's profile will be found.
+
+    That is the variant itself, but in a space. There, variants whose steps cost the same share a profile, of
+    as many runs as a wave has of them on average: so what is measured does not depend on what was drawn, and
+    is found in the cache again.
+    """
+    if not settings.space:
+        return groups, {variant: variant for variant in groups}
+    own = {name: getattr(settings.task, name) for name in SAME_COST}
+    alike = {
+        variant: replace(group[0], task=replace(group[0].task, **own)) for variant, group in groups.items()
+    }
+    measured = {}
+    for run in alike.values():
+        count = expected_runs(of_method(settings.space, run.method), settings)
+        measured[run.variant] = [run] * count
+    return measured, {variant: run.variant for variant, run in alike.items()}
 
 
 def of_reference_machine() -> dict[str, Profile]:
@@ -80,14 +111,15 @@ def probe_missing(
     Raises:
         UsageError: if a method does not fit the model, or the base model cannot be loaded.
     """
-    profiles = load_cached(groups, settings, threads)
+    measured, by = _to_measure(groups, settings)
+    profiles = _cached(measured, settings, threads)
     jobs = [
         ProbeJob(variant, group[0], len(group), settings.pack_size, settings.launcher.gpu_memory_gb)
-        for variant, group in groups.items()
+        for variant, group in measured.items()
         if variant not in profiles
     ]
     if not jobs:
-        return profiles
+        return {variant: profiles[by[variant]] for variant in groups}
     where = launchers.load(settings.launcher).description
     methods = f"{len(jobs)} method{'s' * (len(jobs) > 1)}"
     refusals = []
@@ -115,7 +147,7 @@ def probe_missing(
         )
     if refusals:
         raise UsageError(min(refusals))
-    return profiles
+    return {variant: profiles[by[variant]] for variant in groups}
 
 
 def _keep(profile: Profile, path: Path) -> str:

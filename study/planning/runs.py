@@ -127,7 +127,11 @@ def group_by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def variant_titles(groups: Mapping[str, Sequence[Run]]) -> dict[str, str]:
     """Each variant's title; where task settings are axes, those too: `lora (r=8) task.subset=topic`."""
     tasks = {variant: vars(group[0].task) for variant, group in groups.items()}
-    differing = [k for k in next(iter(tasks.values()), {}) if len({str(t[k]) for t in tasks.values()}) > 1]
+    differing = [
+        key
+        for key in next(iter(tasks.values()), {})
+        if key not in PER_RUN and len({str(task[key]) for task in tasks.values()}) > 1
+    ]
     return {
         variant: " ".join([group[0].title, *(f"task.{k}={tasks[variant][k]}" for k in differing)])
         for variant, group in groups.items()

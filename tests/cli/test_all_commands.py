@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 from support.paths import ROOT
 
 from study.__main__ import main
@@ -63,3 +64,13 @@ def test_it_passes_on_what_stands_behind_the_command(tmp_path: Path) -> None:
     plan = run("sweep lr_grid --cfg seeds=2 name=mine")
     assert plan.returncode == 0 and "name: mine\n" in plan.stdout and "seeds: 2\n" in plan.stdout
     assert run("status nope").returncode == 2 and run("rerun nope 12").returncode == 2
+
+
+def test_compare_prints_the_settings_of_each_method(capsys: pytest.CaptureFixture[str]) -> None:
+    from study.compare import main
+
+    assert main(["peft:HRA,r=4", "--cfg", "seeds=2"]) == 0
+    baseline, hra = yaml.safe_load_all(capsys.readouterr().out)
+    assert baseline["methods"] == ["ether"] and hra["methods"] == ["hra"]
+    assert hra["method"]["hra"]["r"] == 4
+    assert baseline["seeds"] == hra["seeds"] == 2 and baseline["task"] == hra["task"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from golden import sweeps
 
+from analysis.references.studies import commands
 from study import tasks
 from study.coordination.plan_file import read_plan
 from study.planning.origin import Origin
@@ -46,23 +47,7 @@ def test_the_reference_studies_are_what_their_commands_plan(path: Path) -> None:
     assert plan is not None
     planned = plan.run_ids
     assert planned == set(pd.read_parquet(path.parent / "runs.parquet")["run_id"])
-    two_rates = "lr=1e-2,1e-1"
-    few = f"seeds=2 {two_rates}"
-    commands = {
-        "lr_grid": "lr_grid",
-        "head_alone": "head_alone",
-        "lr_grid_glue_acceptability": "lr_grid task=glue",
-        "lr_grid_glue_topic": "lr_grid task=glue task.subset=topic",
-        "lr_grid_glue_paraphrase": "lr_grid task=glue task.subset=paraphrase",
-        "lr_grid_glue_similarity": "lr_grid task=glue task.subset=similarity",
-        "lr_grid_instruct": "lr_grid task=instruct",
-        "lr_grid_s2i": "lr_grid task=s2i",
-        "encoder_alone": "encoder_alone",
-        "blocks_s2i": f"blocks task=s2i seeds=3 {two_rates}",
-        "perturbation_s2i": "perturbation task=s2i task.data=portraits-upright seeds=3",
-        "hyperspherical_s2i": f"hyperspherical task=s2i {few} task.energy=oft task.evaluations=8",
-    }
-    name, *overrides = commands[path.parent.name].split()
+    name, *overrides = commands()[path.parent.name]
     assert planned == {run.run_id for run in sweeps.plan_runs(sweeps.config.load(name, overrides))}
 
 

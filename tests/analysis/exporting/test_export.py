@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -58,6 +60,20 @@ def test_latex_is_booktabs_and_escapes_names(folder: Path) -> None:
         assert f"{{{key}," in references
     assert "% No reference is known here of: my_50%_$x$" in references
     assert latex_text("a_b & 5 % \\ ≥") == r"a\_b \& 5 \% \textbackslash{} $\ge$"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no TeX on this machine")
+def test_latex_compiles_and_fits_the_text(folder: Path) -> None:
+    assert main(["s", f"results={folder.parent}", "--export", "latex"]) == 0
+    (folder / "export" / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\usepackage[numbers]{natbib}\begin{document}"
+        r"\input{s.tex}\bibliographystyle{plainnat}\bibliography{methods}\end{document}"
+    )
+    pdflatex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    for command in (pdflatex, ["bibtex", "paper"], pdflatex, pdflatex):
+        done = subprocess.run(command, cwd=folder / "export", capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout and "undefined" not in done.stdout
 
 
 def test_markdown_and_csv_have_the_same_rows(folder: Path) -> None:

@@ -1,0 +1,80 @@
+"""Tables in README and docs whose figures come from committed studies.
+
+A comment above a table says where its columns come from:
+
+    <!-- of results/reference: lr_grid.tuned_test lr_grid.regret_window -->
+    <!-- of results/reference, in percent: ... -->
+
+Each word is STUDY.FIGURE, a column of that study's robustness.csv with its interval, and stands for one
+column of the table, from the second. Rows of methods (`LoRA r8`: the first word is its name) are written
+anew; a cell of `-` or nothing, and every other row, stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.data.names import label_name
+from study.errors import UsageError
+from study.paths import REFERENCE
+
+MARK = re.compile(r"<!-- of results/reference(?P<percent>, in percent)?: (?P<columns>[\w. ]+) -->")
+
+
+def rewritten(text: str, reference: Path = REFERENCE) -> str:
+    """The text with the figures of its marked tables as the studies have them.
+
+    Raises:
+        UsageError: if a mark names no study or figure, or a table has other columns than its mark.
+    """
+    lines = text.splitlines(keepends=True)
+    for start, line in enumerate(lines):
+        if not (mark := MARK.fullmatch(line.strip())):
+            continue
+        columns, scale = mark["columns"].split(), 100 if mark["percent"] else 1
+        for i in range(start + 1, len(lines)):
+            if not lines[i].startswith("|"):
+                break
+            lines[i] = _row(lines[i], columns, scale, reference)
+    return "".join(lines)
+
+
+def _row(line: str, columns: list[str], scale: int, reference: Path) -> str:
+    name, *cells = (cell.strip() for cell in line.strip().strip("|").split("|"))
+    if len(cells) != len(columns):
+        raise UsageError(f"{line.strip()}: {len(cells)} columns, and its table's mark names {len(columns)}")
+    new = [
+        cell if cell in ("", "-") else _figure(column, name, scale, reference) or cell
+        for cell, column in zip(cells, columns, strict=True)
+    ]
+    return line if new == cells else f"| {' | '.join([name, *new])} |\n"
+
+
+def _figure(column: str, name: str, scale: int, reference: Path) -> str:
+    """`.908 [.897, .919]`; empty if no method has that name."""
+    study, _, figure = column.partition(".")
+    path = reference / study / "robustness.csv"
+    if not path.exists():
+        raise UsageError(f"{column}: no study {study} in {reference}")
+    table = pd.read_csv(path)
+    if figure not in table:
+        raise UsageError(f"{column}: {path} has no column {figure}")
+    first_word = name.split()[0] if name else ""
+    rows = table[[label_name(*of) == first_word for of in zip(table["label"], table["method"], strict=True)]]
+    if rows.empty:
+        return ""
+    value, low, high = (float(rows[f"{figure}{end}"].iloc[0]) for end in ("", "_low", "_high"))
+    interval = f" [{number(low, scale)}, {number(high, scale)}]" if math.isfinite(low + high) else ""
+    return f"{number(value, scale)}{interval}"
+
+
+def number(value: float, scale: int) -> str:
+    """`.908`, or in percent `90.8`; what rounds to zero has no sign."""
+    text = f"{value * scale:.{3 if scale == 1 else 1}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return re.sub(r"^(-?)0\.", r"\1.", text) if scale == 1 else text
