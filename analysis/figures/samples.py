@@ -43,7 +43,7 @@ def draw_samples(study: Study, folder: Path) -> Path | None:
     """One example as the runs generated it, rows methods; None where runs kept no pictures.
 
     Columns are learning rates or, of runs that were not trained, distances of the weights from the pretrained
-    ones. Shown is the first seed.
+    ones. Shown is the first seed; by distance, every seed that was asked for the same.
 
     Raises:
         UsageError: if a run's pictures are not there, or are not what the run wrote.
@@ -55,7 +55,7 @@ def draw_samples(study: Study, folder: Path) -> Path | None:
     if untrained:
         rows = methods_of(runs)
         styles = method_styles(rows, {method: method for method in rows})
-        cells, heads = _by_distance(runs, rows), [""] * DISTANCES
+        cells, heads = _by_distance(_asked_the_same(study, runs), rows), [""] * DISTANCES
     else:
         rows = [label for label in study.labels if label in set(runs["label"])]
         styles = method_styles(study.labels, study.method_of)
@@ -80,7 +80,8 @@ def draw_samples(study: Study, folder: Path) -> Path | None:
         grid[0, index].set_title(heads[index])
     what_below = f"{'distance, ' if untrained else ''}test {metric_words(runs)}"
     across = GROWING if untrained else "learning rate"
-    right.supxlabel(f"{across}; below each picture: {what_below}")
+    between = "\n" if untrained else "; "  # two lines, for a width that pictures decide
+    right.supxlabel(f"{across}{between}below each picture: {what_below}")
     what = "Random, untrained transformations" if untrained else "Generated after training"
     figure.suptitle("\n".join(filter(None, (what, content_of(runs)))))
     columns = ["label", "method", "lr", "seed", "run_id", "status", "weight_distance", "test"]
@@ -109,6 +110,18 @@ def _by_rate(study: Study, runs: pd.DataFrame, rows: list[str]) -> list[Cell]:
         for _, run in of_label.iterrows():
             cells.append(Cell(row, rates.index(run["lr"]), run, f"{run['test']:.2f}", run["lr"] == tuned))
     return cells
+
+
+def _asked_the_same(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the seeds asked for what the first was: where subjects differ, each has its own."""
+
+    def asked(run: pd.Series) -> list[bytes]:
+        *given, _ = (pictures[EXAMPLE].tobytes() for pictures in pictures_of(study, run).values())
+        return given
+
+    asked_by_seed = {run["seed"]: asked(run) for _, run in runs.drop_duplicates("seed").iterrows()}
+    first = asked_by_seed[min(asked_by_seed)]
+    return runs[[asked_by_seed[seed] == first for seed in runs["seed"]]]
 
 
 def _by_distance(runs: pd.DataFrame, rows: list[str]) -> list[Cell]:

@@ -95,6 +95,16 @@ def test_untrained_runs_are_placed_by_their_distance(tmp_path: Path) -> None:
     assert path is not None and generated.colour_of(study.runs.iloc[0].to_dict()) in colours_in(path)
 
 
+def test_untrained_runs_of_other_subjects_are_left_out(tmp_path: Path) -> None:
+    made = generated.records({"ether": hill(-2, 3)}, [1.0], 3, steps=0)
+    for record in made:
+        record["row"]["weight_distance"] = 10.0 ** record["row"]["seed"]
+    for subjects, seeds in ((False, [0, 1, 2]), (True, [0])):
+        study = study_in(generated.write(tmp_path / f"p{subjects}", made, subjects=subjects))
+        draw_samples(study, tmp_path)
+        assert pd.read_csv(tmp_path / "samples.csv")["seed"].tolist() == seeds
+
+
 def test_without_pictures_or_further_metrics_there_is_no_such_figure(tmp_path: Path) -> None:
     folder = synthetic.write(tmp_path / "s", synthetic.records(CURVES, LRS, 2))
     page = draw_report(folder).read_text()

@@ -61,12 +61,20 @@ def colour_of(row: dict) -> tuple[int, int, int]:
     return 40 + number % 211, 40 + number // 211 % 201, 40 + number * 31 % 197
 
 
-def write(folder: Path, made: list[dict], colour: Colour = colour_of) -> Path:
-    """Writes tables and pictures: a run's own are of one colour, what was asked for is black and white."""
+def write(folder: Path, made: list[dict], colour: Colour = colour_of, subjects: bool = False) -> Path:
+    """Writes tables and pictures: a run's own are of one colour, what was asked for is black and white.
+
+    Args:
+        subjects: whether each seed has a real picture of its own.
+    """
     for record in made:
         row = record["row"]
         plain = np.ones((2, 3, 4, 4), dtype=np.uint8)
         own = np.array(colour(row), dtype=np.uint8)[None, :, None, None]
-        kept = {"control": 0 * plain, "real": 255 * plain, "generated": plain * own}
+        kept = {
+            "control": 0 * plain,
+            "real": (255 - subjects * row["seed"]) * plain,
+            "generated": plain * own,
+        }
         row["pictures"] = pictures.write(folder, row["run_id"], kept)
     return synthetic.write(folder, made)
