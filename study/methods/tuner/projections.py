@@ -53,8 +53,10 @@ class Projections:
         fitting = [
             m for m in range(1, MOST_BANDS + 1) if blocks % m == 0 and terms * blocks >= m * FEWEST_ROWS
         ]
-        self._normals, self._bands = normals, max(fitting, default=1)
-        units = unit(normals).unflatten(1, (self._bands, -1)).transpose(0, 1)  # (m, t, n / m, b)
+        self._bands = max(fitting, default=1)
+        self._lengths = normals.norm(dim=-1, keepdim=True)
+        self._units = normals / self._lengths
+        units = self._units.unflatten(1, (self._bands, -1)).transpose(0, 1)  # (m, t, n / m, b)
         factors = [*coefficients] * (blocks // self._bands)
         self._factors = torch.tensor(factors, dtype=normals.dtype, device=normals.device).unsqueeze(-1)
         rows = units.squeeze(2) if self._bands == blocks else as_columns(units).mT
@@ -85,13 +87,12 @@ class Projections:
         Args:
             sums: over tokens, of products times gradient plus the gradient's products times token, (m, k, w).
         """
-        terms, blocks, width = self._normals.shape
-        of_rows = (sums.to(self._normals.dtype) * self._factors).unflatten(1, (-1, terms))
+        units = self._units
+        terms, blocks, width = units.shape
+        of_rows = (sums.to(units.dtype) * self._factors).unflatten(1, (-1, terms))
         own = of_rows.unflatten(-1, (-1, width)).diagonal(dim1=1, dim2=3)  # (m, t, b, n / m)
         of_units = own.permute(1, 0, 3, 2).reshape(terms, blocks, width)
-        lengths = self._normals.norm(dim=-1, keepdim=True)
-        units = self._normals / lengths
-        return (of_units - units * (units * of_units).sum(-1, keepdim=True)) / lengths
+        return (of_units - units * (units * of_units).sum(-1, keepdim=True)) / self._lengths
 
 
 def project(x: Tensor, normals: Tensor, coefficients: Sequence[float]) -> Tensor:
