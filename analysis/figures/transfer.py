@@ -14,7 +14,6 @@ from matplotlib.image import AxesImage
 from analysis.data.names import label_name
 from analysis.figures.explorable import explain
 from analysis.figures.style import columns_of, figure_style, legend_beside, method_styles, save, subplots
-from analysis.statistics.bootstrap import percentile_interval
 from analysis.statistics.transfer import Transfer, Travel, profile
 
 MATRIX_CAPTION = (
@@ -45,10 +44,10 @@ def draw_matrices(found: Transfer, method_of: Mapping[str, str], folder: Path) -
     for panel, label in zip(grid.flat, labels, strict=False):
         travel = found.by_label[label]
         image = _draw_matrix(panel, travel.matrix[0], found.tasks, max(worst, 0.01))
-        mean, low, high = percentile_interval(100 * travel.mean_regret)
+        mean, low, high = found.interval(100 * travel.mean_regret)
         name = label_name(label, method_of[label]).replace("$", r"\$")
-        panel.set_title(f"{name}: {mean:.1f} [{low:.1f}, {high:.1f}]")
-        data.append(_matrix_rows(travel, found.tasks).assign(label=label))
+        panel.set_title(f"{name}: {mean:.1f}" + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""))
+        data.append(_matrix_rows(travel, found).assign(label=label))
     for unused in grid.flat[len(labels) :]:
         unused.set_visible(False)
     assert image is not None
@@ -73,11 +72,11 @@ def _draw_matrix(axes: Axes, regret: np.ndarray, tasks: list[str], worst: float)
     return image
 
 
-def _matrix_rows(travel: Travel, tasks: list[str]) -> pd.DataFrame:
+def _matrix_rows(travel: Travel, found: Transfer) -> pd.DataFrame:
     rows = []
-    for a, source in enumerate(tasks):
-        for b, target in enumerate(tasks):
-            regret, low, high = percentile_interval(travel.matrix[:, a, b])
+    for a, source in enumerate(found.tasks):
+        for b, target in enumerate(found.tasks):
+            regret, low, high = found.interval(travel.matrix[:, a, b])
             row = {"tuned_on": source, "used_on": target, "lr": travel.lrs[a]}
             rows.append(row | {"regret": regret, "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -93,7 +92,7 @@ def draw_profiles(found: Transfer, method_of: Mapping[str, str], folder: Path) -
     for panel, (name, title) in zip(grid, PANELS.items(), strict=True):
         for label in labels:
             shares = profile(getattr(found.by_label[label], name), TAUS)
-            means, lows, highs = np.array([percentile_interval(shares[:, k]) for k in range(len(TAUS))]).T
+            means, lows, highs = np.array([found.interval(shares[:, k]) for k in range(len(TAUS))]).T
             style = styles[label]
             (line,) = panel.plot(100 * TAUS, 100 * means, style.line, color=style.colour, label=style.title)
             texts = [f"at most {100 * tau:.3g} below the best" for tau in TAUS]

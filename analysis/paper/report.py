@@ -23,6 +23,8 @@ from analysis.data.studies import GRID, IMAGES, PERTURBATION, SUBJECT, VTAB, key
 from analysis.data.table import Study
 from analysis.figures.catalogue import STUDY_FIGURES
 from analysis.figures.robustness import draw_robustness
+from analysis.figures.two_axes import CAPTION as TWO_AXES
+from analysis.figures.two_axes import draw_two_axes
 from analysis.paper.accounting.compute import compute_table
 from analysis.paper.accounting.parameters import parameter_table
 from analysis.paper.claims.blocks import judge_blocks_compute
@@ -57,6 +59,7 @@ FIGURES: list[tuple[str, Callable[[Study, Path], Path | None], str]] = [
         "Figure 3: random transformations of growing strength; rings mark where a method's range ends.",
     ),
     ("blocks", draw_blocks, "Tables 9 and 10: the number of blocks."),
+    ("blocks", draw_two_axes, f"Whether the best rate moves with the number of blocks. {TWO_AXES}"),
     (GRID, draw_oft_against_naive, "Table 6: OFT against Naive, paired by seed."),
     (
         "mechanism",

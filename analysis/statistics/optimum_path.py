@@ -18,7 +18,7 @@ cliff three times as steep as the rise. That error is at most GRID_ERROR there; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,5 +154,5 @@ def slope_of(x: Array, y: Array) -> Array:
     return slope
 
 
-def _fewest_seeds(scores: object) -> int:
-    return min(int(np.isfinite(s.valid).sum(1).min()) for s in scores)  # type: ignore[attr-defined]
+def _fewest_seeds(scores: Iterable[Scores]) -> int:
+    return min(int(np.isfinite(s.valid).sum(1).min()) for s in scores)

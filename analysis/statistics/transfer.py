@@ -71,14 +71,20 @@ class Travel:
 class Transfer:
     """Every method's rates on the tasks they share.
 
-    tasks: their titles. by_label: of the labels that take part.
+    tasks: their titles. by_label: of the labels that take part. seeds: the fewest at any rate of any task.
     not_taking_part: a label that learns on fewer than two tasks -> nothing; title of a task -> the labels
         that do not learn there, or were not run.
     """
 
     tasks: list[str]
     by_label: dict[str, Travel]
+    seeds: int
     not_taking_part: dict[str, list[str]] = field(default_factory=dict)
+
+    def interval(self, values: Array) -> tuple[float, float, float]:
+        """The data's own figure, values[0], with its 95 % interval; with one seed there is none (nan)."""
+        figure, low, high = percentile_interval(values)
+        return (figure, low, high) if self.seeds > 1 else (figure, np.nan, np.nan)
 
     def table(self) -> pd.DataFrame:
         """A row per label: mean regrets with 95 % intervals, the worst pair, the rates chosen without one."""
@@ -86,9 +92,8 @@ class Transfer:
         for label, travel in self.by_label.items():
             row: dict[str, object] = {"label": label, "tasks": len(self.tasks)}
             for name, values in (("regret", travel.mean_regret), ("left_out", travel.mean_left_out)):
-                row |= dict(
-                    zip((name, f"{name}_low", f"{name}_high"), percentile_interval(values), strict=True)
-                )
+                figure, low, high = self.interval(values)
+                row |= {name: figure, f"{name}_low": low, f"{name}_high": high}
             a, b = np.unravel_index(np.nanargmax(travel.matrix[0]), travel.matrix[0].shape)
             row |= {"worst": travel.matrix[0, a, b], "worst_from": self.tasks[a], "worst_on": self.tasks[b]}
             row |= {"lowest_rate": travel.rates.min(), "highest_rate": travel.rates.max()}
@@ -97,25 +102,27 @@ class Transfer:
 
 
 def transfer(studies: Mapping[str, pd.DataFrame]) -> Transfer | None:
-    """How rates travel between the studies; None with fewer than two methods' tasks to compare.
+    """How rates travel between the studies; None with fewer than two tasks on which a method learns.
 
     Args:
         studies: title of a task -> its study's `runs`, with a run that ended.
     """
     ended = {title: runs[runs["counted"]] for title, runs in studies.items()}
     labels, tasks, left_out = _taking_part(ended)
-    if len(tasks) < FEWEST:
+    if not labels or len(tasks) < FEWEST:
         return None
     rng = np.random.default_rng(0)
-    curves = {}
+    curves, seeds = {}, []
     for title in tasks:
         sign = direction(ended[title])
         for label in labels:
             rows = ended[title][ended[title]["label"] == label]
-            curves[title, label] = resample(scores(rows), rng, sign)
+            s = scores(rows)
+            curves[title, label] = resample(s, rng, sign)
+            seeds.append(int(np.isfinite(s.valid).sum(1).min()))
     scales = {title: _scale(ended[title], [curves[title, label] for label in labels]) for title in tasks}
     by_label = {label: _travel([_scaled(curves[t, label], *scales[t]) for t in tasks]) for label in labels}
-    return Transfer(tasks, by_label, left_out)
+    return Transfer(tasks, by_label, min(seeds), left_out)
 
 
 def _taking_part(ended: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[str], dict[str, list[str]]]:

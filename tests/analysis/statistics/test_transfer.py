@@ -90,6 +90,10 @@ def test_who_does_not_learn_takes_no_part() -> None:
     found = transfer(never)
     assert found is not None and list(found.by_label) == ["lora", "oft"]
     assert found.not_taking_part == {"hra": []}
+    nobody = task({"lora": [0.1] * 3, "oft": [0.1] * 3})
+    assert transfer({"a": nobody, "b": nobody}) is None
+    one_seed = transfer({name: runs[runs["seed"] == 0] for name, runs in TASKS.items()})
+    assert one_seed is not None and one_seed.table()[["regret_low", "left_out_high"]].isna().all(axis=None)
     assert transfer({"first": TASKS["first"]}) is None and transfer({"a": idle, "b": idle}) is not None
 
 
