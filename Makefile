@@ -13,7 +13,7 @@ lr_grid: .venv/installed
 	$(RUN) -m study.sweep lr_grid
 
 paper: .venv/installed
-	for name in lr_grid perturbation hyperspherical blocks mechanism; do \
+	for name in lr_grid perturbation hyperspherical blocks_lr mechanism; do \
 		$(RUN) -m study.sweep $$name || exit; done
 	$(RUN) -m analysis.paper
 

@@ -4,6 +4,9 @@ Writes results/NAME/robustness.csv, figures/ (PNG, PDF and CSV each) and report.
 needs nothing else. A study of several subsets or data sets, whose scores do not compare, has a section for
 each, with figures in folders of their own.
 
+With several names, studies of different tasks, it writes results/across/: average ranks over the tasks, what
+a learning rate tuned on one loses on the others (transfer.csv), and performance profiles.
+
 With width=column or width=page the figures alone are drawn, for print, into figures/column or figures/page.
 With export=latex (markdown, csv) it writes, instead, results/NAME/export/: the table of results with
 intervals and significance; but for csv, the protocol in words and methods.bib.
@@ -19,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.across import draw_across
 from analysis.command import EXIT, LOOK, RESULTS, draw_report, look_of
 from analysis.data.pictures import content_of
 from analysis.data.studies import distinct_titles, split
@@ -31,11 +35,12 @@ from analysis.reporting.page import Picture, records, render_page
 from analysis.reporting.pictures import draw_every, folder_of
 from analysis.reporting.sections import run_sections, study_sections
 from analysis.reporting.summary import summary
+from analysis.reporting.travel import TravelSection, travel
 from analysis.reporting.tuning import tuning_section
 from analysis.statistics.robustness import robustness_table
 from study.cli.arguments import Arguments, Command, Key
 from study.cli.studies import study_folder
-from study.errors import nearest
+from study.errors import UsageError, nearest
 
 
 def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
@@ -76,9 +81,10 @@ def draw(folder: Path, look: Look = ON_SCREEN) -> Path:
     tests = {each["title"]: each["tests"] for each in sections if "tests" in each}
     for name, parts in {"robustness": tables, "pairs": tests, "tuning": costs}.items():
         _write_parts(parts, folder / f"{name}.csv")
-    ranks = over_all(dict(zip(titles, studies, strict=True)), figures) if len(tables) > 1 else None
+    by_title = dict(zip(titles, studies, strict=True)) if len(tables) > 1 else {}
+    ranks, travels = over_all(by_title, figures), travel(by_title, figures)
     report = folder / "report.html"
-    report.write_text(page(folder, sections, studies, ranks), encoding="utf-8")
+    report.write_text(page(folder, sections, studies, ranks, travels), encoding="utf-8")
     return report
 
 
@@ -125,7 +131,11 @@ def section(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> dict[
 
 
 def page(
-    folder: Path, sections: list[dict[str, Any]], studies: list[Study], ranks: RanksSection | None
+    folder: Path,
+    sections: list[dict[str, Any]],
+    studies: list[Study],
+    ranks: RanksSection | None,
+    travels: TravelSection | None,
 ) -> str:
     """The report in HTML, which is going to be in the study's folder."""
     runs, name = pd.concat([study.runs for study in studies]), studies[0].name
@@ -139,6 +149,7 @@ def page(
         name=name,
         sections=sections,
         ranks=ranks,
+        travel=travels,
         command=shlex.join(["python", "-m", "analysis.report", name]),
         records=records(folder),
         versions=sorted(set(runs["versions"])),
@@ -151,8 +162,9 @@ EXPORT = Key(
     "the table, the protocol and references for a paper instead: latex, markdown or csv", "latex",
     refuse=lambda value: "" if value in FORMATS else nearest(value, FORMATS),
 )  # fmt: skip
-KEYS = {"results": RESULTS, **LOOK, "export": EXPORT}
-COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", keys=KEYS, exit=EXIT)
+OUT = Key("of several studies: where their report goes", "FOLDER", default="results/across")
+KEYS = {"results": RESULTS, **LOOK, "export": EXPORT, "out": OUT}
+COMMAND = Command("analysis.report", __doc__, name="NAME_OR_FOLDER", several=True, keys=KEYS, exit=EXIT)
 
 
 def main(arguments: list[str]) -> int:
@@ -160,8 +172,18 @@ def main(arguments: list[str]) -> int:
 
 
 def run(arguments: Arguments) -> int:
-    """Draws, or exports."""
+    """Draws, or exports.
+
+    Raises:
+        UsageError: if several studies are named and what is asked for is of one.
+    """
     form = arguments.keys["export"]
+    if len(arguments.names) > 1:
+        if form:
+            raise UsageError(f"export={form} is of one study; name one of {', '.join(arguments.names)}")
+        folders = [study_folder(name, arguments.keys["results"], "runs.parquet") for name in arguments.names]
+        print(f"report: {draw_across(folders, Path(arguments.keys['out']), look_of(arguments.keys))}")
+        return 0
     if not form:
         return draw_report(draw, arguments)
     folder = study_folder(arguments.names[0], arguments.keys["results"], "runs.parquet")

@@ -35,16 +35,24 @@ from study.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("lora", "naive", "ether", "ether_plus", "oft")
-LAYERS: tuple[tuple[str, dict[str, int]], ...] = (
-    ("frozen", {}),
-    ("lora", {"r": 8}),
-    *(("ether", {"blocks": n}) for n in (1, 4, 32)),
-    *(("ether_plus", {"blocks": n}) for n in (1, 4, 32)),
-    ("oft", {"blocks": 32}),
-)
+BLOCKS = (1, 4, 8, 16, 32)
+OFT_WIDTH = 32
+"""Of the blocks of OFT, ours and that of `peft`."""
 WIDTHS = (768, 2048, 4096)
+LAYER_STEPS = 5
 
 Answer = dict[str, Any]
+
+
+def layers(width: int) -> list[tuple[str, dict[str, int]]]:
+    """The methods and options that are timed on one layer."""
+    return [
+        ("lora", {"r": 8}),
+        *(("ether", {"blocks": n}) for n in BLOCKS),
+        *(("ether_plus", {"blocks": n}) for n in BLOCKS),
+        ("oft", {"blocks": width // OFT_WIDTH}),
+        ("peft:oft", {"oft_block_size": OFT_WIDTH}),
+    ]
 
 
 class Checkout:
@@ -141,16 +149,14 @@ def pack_rows(checkouts: Sequence[Checkout], task: str, size: int, rounds: int) 
 
 
 def layer_rows(checkouts: Sequence[Checkout], width: int, rounds: int) -> list[Answer]:
-    """A row per method and checkout, over the bare layer of the same checkout."""
+    """A row per method and checkout, over the bare layer that it takes turns with."""
     rows = []
-    frozen: dict[str, float] = {}
-    for method, options in LAYERS:
-        question = {"method": method, "options": options, "width": width, "steps": 3}
-        found = in_turns(checkouts, rounds, ask="layer", **question)
-        for name, costs in found.items():
-            frozen.setdefault(name, costs["step"])
-            row = {"width": width, "method": method, "options": json.dumps(options), "revision": name}
-            rows.append(row | {"step_ms": 1e3 * costs["step"], "over_frozen": costs["step"] / frozen[name]})
+    for method, options in layers(width):
+        question = {"method": method, "options": options, "width": width, "steps": LAYER_STEPS}
+        for name, costs in in_turns(checkouts, rounds, ask="layer", **question).items():
+            row: Answer = {"width": width, "method": method, "options": json.dumps(options), "revision": name}
+            row |= {"frozen_ms": 1e3 * costs["frozen"], "step_ms": 1e3 * costs["step"]}
+            rows.append(row | {"over_frozen": costs["over_frozen"]})
     return rows
 
 

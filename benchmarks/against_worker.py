@@ -7,6 +7,7 @@ nothing but what both have. Times are of this process's CPU, so that a busy mach
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import time
 from typing import Any
@@ -87,17 +88,27 @@ class Packs:
 
 
 def layer_turn(method: str, options: dict[str, Any], width: int, steps: int) -> dict[str, float]:
-    """Seconds of a training step of one adapted linear layer, outside any pack; `frozen` for the bare one."""
+    """Seconds of a training step of one adapted linear layer outside any pack, and of the bare one in turns.
+
+    Medians, and the median of the ratios of steps that follow one another: a machine that is busy for a while
+    slows both.
+    """
     torch.manual_seed(0)
-    model: nn.Module = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
-    if method != "frozen":
-        model = get_peft_model(model, methods.config(method, options, ["0"]))
+    bare = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
+    base: nn.Module = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
+    adapted: nn.Module = get_peft_model(base, methods.config(method, options, ["0"]))
     x = torch.randn(1, TOKENS, width, requires_grad=True)
-    for step in range(steps + 1):
-        if step == 1:
+    pairs = []
+    for _ in range(2 + steps):
+        seconds = []
+        for model in (bare, adapted):
             start = time.process_time()
-        model(x).square().mean().backward()
-    return {"step": (time.process_time() - start) / steps}
+            model(x).square().mean().backward()
+            seconds.append(time.process_time() - start)
+        pairs.append(seconds)
+    frozen, step = (statistics.median(each) for each in zip(*pairs[2:], strict=True))
+    ratio = statistics.median(of_adapted / of_bare for of_bare, of_adapted in pairs[2:])
+    return {"frozen": frozen, "step": step, "over_frozen": ratio}
 
 
 def main() -> None:

@@ -1,6 +1,14 @@
-"""What a study is called when nobody names it: the name of its folder under `results/`."""
+"""Names of studies that nobody named, their folders under `results/`; and which models ship."""
 
 from __future__ import annotations
+
+SHIPPED = "shipped"
+"""As `task.model`: the model that ships with the task. A further one that ships is `shipped-width32`."""
+
+
+def is_shipped(model: str) -> bool:
+    """Whether `task.model` names a model that ships with its task."""
+    return model == SHIPPED or model.startswith(f"{SHIPPED}-")
 
 
 def study_name(sweep: str, task: str, subset: str | None = None, scale: str = "mini") -> str:

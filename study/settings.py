@@ -76,7 +76,7 @@ class TaskSettings:
 
     name: str = setting(MISSING, "one of the files in study/tasks", axis=False)
     scale: str = setting("mini", "mini (ships with the project) | paper", axis=False)
-    model: str = setting(MISSING, "hub name, local path, or `shipped`")
+    model: str = setting(MISSING, "hub name, local path, or `shipped`; vtab: `shipped-width16`, 32, 64, 128")
     data: str = setting(MISSING, "a data set's hub name, a local path, or the task's own")
     subset: str | None = setting(None, "which of the task's data sets")
     kind: str | None = setting(

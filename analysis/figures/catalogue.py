@@ -17,6 +17,7 @@ from analysis.figures import (
     robustness,
     samples,
     tuning_cost,
+    two_axes,
 )
 
 
@@ -37,6 +38,7 @@ class StudyFigure:
 
 STUDY_FIGURES = (
     StudyFigure(robustness.draw_robustness, robustness.CAPTION, robustness.PAPER_CAPTION),
+    StudyFigure(two_axes.draw_two_axes, two_axes.CAPTION, None),
     StudyFigure(tuning_cost.draw_tuning_cost, tuning_cost.CAPTION, None),
     StudyFigure(further_metrics.draw_further_metrics, further_metrics.CAPTION, None),
     StudyFigure(plane.draw_plane, plane.CAPTION, None),

@@ -24,6 +24,8 @@ from analysis.data.studies import (
 from analysis.data.table import Study, load
 
 BLOCKS, ENERGY = "blocks", "hyperspherical"
+BLOCKS_LR = "blocks_lr"
+"""The same question as BLOCKS on a whole grid of rates; where it is there, it answers."""
 STUDIES = (GRID, ENERGY, PERTURBATION, BLOCKS, "mechanism")
 """Sweeps that the figures need; what is there of other tasks comes from `studies.read_all`."""
 
@@ -35,7 +37,7 @@ COMMITTED = "reference"
 class Records:
     """What there is to make the paper of.
 
-    named: the studies of STUDIES that are there; lr_grid is vtab's.
+    named: the studies of STUDIES that are there; lr_grid is vtab's; blocks is blocks_lr where that is there.
     grids: the studies of the sweep lr_grid, one for each task, scale and subset, vtab's first.
     perturbation, blocks: of those sweeps, in the same way.
     energy: the studies of the sweep hyperspherical of tasks that generate pictures.
@@ -58,7 +60,8 @@ class Records:
         keys = {key_of(study) for study in self.grids}
         missing = {studies.folder_name(key): studies.command(key) for key in MINIATURES if key not in keys}
         others = [name for name in STUDIES if name != GRID and name not in self.named]
-        missing |= {name: f"python -m study.sweep {name}" for name in others}
+        asked_for = [BLOCKS_LR if name == BLOCKS else name for name in others]
+        missing |= {name: f"python -m study.sweep {name}" for name in asked_for}
         if S2I not in self.heads:
             missing[ENCODER_ALONE] = f"python -m study.sweep {ENCODER_ALONE}"
         for sweep, there, asked in (
@@ -92,17 +95,20 @@ def gather(results: Path) -> Records:
         keys = {key_of(study) for study in chosen}
         return chosen + [_as_committed(study) for study in choose(committed) if key_of(study) not in keys]
 
-    named = {
-        name: load(results / name)
-        for name in STUDIES
-        if name != GRID and (results / name / "runs.parquet").exists()
-    }
+    named = {}
+    for name in [name for name in STUDIES if name != GRID]:
+        folders = [results / each for each in ([BLOCKS_LR, BLOCKS] if name == BLOCKS else [name])]
+        if there := [folder for folder in folders if (folder / "runs.parquet").exists()]:
+            named[name] = load(there[0])
     grids = first(studies.grids)
     if grids and key_of(grids[0]) == VTAB:
         named = {GRID: grids[0]} | named
 
     def of_sweep(sweep: str) -> list[Study]:
         others = first(lambda some: studies.of_sweep(some, sweep))
+        if sweep == BLOCKS:
+            wider = first(lambda some: studies.of_sweep(some, BLOCKS_LR))
+            others = [*wider, *(s for s in others if key_of(s) not in map(key_of, wider))]
         return [
             *(named[name] for name in (sweep,) if name in named),
             *(study for study in others if key_of(study) != VTAB),

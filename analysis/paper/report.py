@@ -43,6 +43,7 @@ from analysis.paper.sections import image_sections, language_sections
 from analysis.reporting.many import over_all
 from analysis.reporting.page import Picture, links, render_page
 from analysis.reporting.text_table import TextTable, table_text
+from analysis.reporting.travel import travel
 from analysis.statistics.paired import paired_tests
 from study.cli.arguments import Command
 from study.errors import UsageError
@@ -83,12 +84,14 @@ def make(results: Path, records: Records) -> Path:
         table.to_csv(folder / f"{name}.csv", index=False)
     claims = tables["claims"]
     shown = {name: table_text(table) for name, table in tables.items()}
+    grids = {title(key_of(study)): study for study in records.grids}
     page = render_page(
         "paper",
         folder,
         claims=claims.astype(object).where(claims.notna(), "").to_dict("records"),
         overview=overview(by_study(parts)),
-        ranks=over_all({title(key_of(study)): study for study in records.grids}, folder / "figures"),
+        ranks=over_all(grids, folder / "figures"),
+        travel=travel(grids, folder / "figures"),
         compute=shown["compute"],
         parameters=shown["parameters"],
         tables=[*image_sections(records, results), *language_sections(records, results)],

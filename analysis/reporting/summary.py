@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.data.scores import direction
 from analysis.data.table import Study
 from analysis.figures.style import method_styles
+from analysis.reporting.moves import moves
 from analysis.reporting.number_text import interval_text
 from analysis.statistics.learning import MIN_SEEDS
 from analysis.statistics.superlatives import Superlative, contenders, superlative
@@ -23,6 +24,7 @@ def summary(study: Study, table: pd.DataFrame) -> list[str]:
         best = superlative(table, "tuned_test", more_is_first=direction(study.runs) > 0)
         sentences += [_score_sentence(best, table, names), *_sensitivity_sentences(table, names)]
         sentences += _plateau_sentences(table, names)
+    sentences += moves(study)
     diverged = int(table["diverged"].sum())
     sentences.append(f"{diverged} of {int(table['runs'].sum())} ended runs diverged.")
     all_failed = [styles[label].name for label in study.labels if label not in names]

@@ -24,12 +24,14 @@ class Resampled:
     """One label's curves, of the data (row 0) and of B resamples of its seeds; higher is better.
 
     lrs: (L,) learning rates, ascending.
+    valid: (1 + B, L) mean validation scores over seeds.
     test: (1 + B, L) mean test scores over seeds.
     spread: (1 + B, L) standard deviation of the test score over seeds; nan with one seed.
     best: (1 + B,) index of the tuned learning rate.
     """
 
     lrs: Array
+    valid: Array
     test: Array
     spread: Array
     best: NDArray[np.intp]
@@ -47,10 +49,11 @@ def resample(s: Scores, rng: np.random.Generator, sign: float) -> Resampled:
         scored = np.flatnonzero(np.isfinite(s.valid[i]))  # seeds
         draws = scored[rng.integers(len(scored), size=(RESAMPLES, len(scored)))]
         draws = np.vstack([scored, draws])  # (1 + B, seeds)
-        valid[:, i] = sign * s.valid[i][draws].mean(1) if may_be_tuned[i] else -np.inf
+        valid[:, i] = sign * s.valid[i][draws].mean(1)
         test[:, i] = sign * s.test[i][draws].mean(1)
         spread[:, i] = s.test[i][draws].std(1, ddof=1) if len(scored) > 1 else np.nan
-    return Resampled(s.lrs, test, spread, tuned_index(valid))
+    best = tuned_index(np.where(may_be_tuned, valid, -np.inf))
+    return Resampled(s.lrs, valid, test, spread, best)
 
 
 def percentile_interval(values: Array) -> tuple[float, float, float]:

@@ -25,6 +25,7 @@ from study.errors import UsageError, first_line
 from study.evaluation.benchmarks import Benchmark
 from study.evaluation.candidates import Candidate
 from study.methods import external
+from study.naming import is_shipped
 from study.tasks import shipped_checkpoint
 from study.tasks.loading.pretrained import load_config, load_pretrained, load_tokenizer
 
@@ -171,8 +172,8 @@ def _path(candidate: Candidate) -> str:
         UsageError: if it is no language model.
     """
     path = candidate.model
-    if path == "shipped":
-        path = str(shipped_checkpoint(candidate.task))
+    if is_shipped(path):
+        path = str(shipped_checkpoint(candidate.task, path))
     kind = load_config(path).model_type
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise UsageError(

@@ -20,11 +20,11 @@ from study.methods.multiplicative import (
     block_width,
     register,
     times,
-    to_blocks,
 )
+from study.methods.tuner.projections import as_columns, project, projected_linear, unit
 
-FEW_VECTORS = 16
-"""Up to this many vectors on a side, thin matrix products are faster than elementwise work."""
+REFLECTION = (-2.0,)
+"""I - 2 u u^T."""
 
 
 def random_normals(config: NormalsConfig, width: int) -> Tensor:
@@ -32,45 +32,6 @@ def random_normals(config: NormalsConfig, width: int) -> Tensor:
     bound = width**-0.5
     normals = torch.empty(config.blocks, width).uniform_(-bound, bound) * config.init_scale
     return unit(normals) * config.length if config.renormalise else normals
-
-
-def unit(u: Tensor) -> Tensor:
-    """Each block's vector at length one: (n, b) -> (n, b)."""
-    return u / u.norm(dim=-1, keepdim=True)
-
-
-def add_projections(x: Tensor, units: Tensor, coefficients: tuple[float, ...]) -> Tensor:
-    """x + sum of c u (u . x) over t terms, block by block: (..., d) -> (..., d).
-
-    With few blocks two thin matrix products are the fastest form (as fast as LoRA of rank n t); their
-    cost grows with n, so with many blocks it is done elementwise, in O(d) whatever n is.
-
-    Args:
-        units: (t, n, d/n), unit vectors.
-        coefficients: t numbers c.
-    """
-    units = units.to(x.dtype)
-    terms, blocks, _ = units.shape
-    if terms * blocks > FEW_VECTORS:
-        x_blocks = y_blocks = to_blocks(x, blocks)
-        for c, u in zip(coefficients, units, strict=True):
-            y_blocks = y_blocks + (x_blocks * (c * u)).sum(-1, keepdim=True) * u
-        return y_blocks.flatten(-2)
-    columns = as_columns(units)
-    first = coefficients[0]
-    scaled = columns
-    if terms > 1:
-        shares = torch.tensor([c / first for c in coefficients] * blocks, dtype=x.dtype, device=x.device)
-        scaled = columns * shares
-    tokens = x.flatten(0, -2)  # (tokens, d)
-    return torch.addmm(tokens, tokens @ columns, scaled.mT, alpha=first).view(x.shape)
-
-
-def as_columns(units: Tensor) -> Tensor:
-    """The blocks' vectors as columns, each zero outside its block: (..., t, n, b) -> (..., n b, n t)."""
-    blocks = units.shape[-2]
-    diagonal = torch.eye(blocks, dtype=units.dtype, device=units.device)[:, None, :, None]
-    return (units.movedim(-3, -1).unsqueeze(-2) * diagonal).flatten(-2).flatten(-3, -2)
 
 
 @dataclass
@@ -127,7 +88,11 @@ class EtherLayer(NormalsLayer):
         return {"ether_u": random_normals(config, width)}
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
-        return add_projections(x, unit(p["ether_u"]).unsqueeze(0), (-2.0,))
+        return project(x, p["ether_u"].unsqueeze(0), REFLECTION)
+
+    @staticmethod
+    def fused(x: Tensor, weight: Tensor, bias: Tensor | None, p: Parameters) -> Tensor:
+        return projected_linear(x, weight, bias, REFLECTION, p["ether_u"].unsqueeze(0))
 
     @staticmethod
     def closed_form(weights: Tensor, p: Parameters) -> LowRank:

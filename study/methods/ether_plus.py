@@ -12,15 +12,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from study.methods.ether import (
-    NormalsConfig,
-    NormalsLayer,
-    add_projections,
-    as_columns,
-    random_normals,
-    unit,
-)
+from study.methods.ether import NormalsConfig, NormalsLayer, random_normals
 from study.methods.multiplicative import LowRank, Parameters, block_width, register, times
+from study.methods.tuner.projections import as_columns, project, projected_linear, unit
+
+RELAXED = (-1.0, 1.0)
+"""I - u u^T + v v^T."""
 
 
 @dataclass
@@ -64,12 +61,15 @@ class EtherPlusLayer(NormalsLayer):
         return tensors
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
-        return _relaxed_reflection(x, p["ether_plus_u_in"], p["ether_plus_v_in"])
+        return project(x, _normals(p, "in"), RELAXED)
 
     def post(self, y: Tensor, p: Parameters) -> Tensor:
-        if "ether_plus_u_out" not in p:
-            return y
-        return _relaxed_reflection(y, p["ether_plus_u_out"], p["ether_plus_v_out"])
+        return project(y, _normals(p, "out"), RELAXED) if "ether_plus_u_out" in p else y
+
+    @staticmethod
+    def fused(x: Tensor, weight: Tensor, bias: Tensor | None, p: Parameters) -> Tensor:
+        outer = _normals(p, "out") if "ether_plus_u_out" in p else None
+        return projected_linear(x, weight, bias, RELAXED, _normals(p, "in"), outer)
 
     @staticmethod
     def closed_form(weights: Tensor, p: Parameters) -> LowRank:
@@ -86,14 +86,14 @@ class EtherPlusLayer(NormalsLayer):
         return LowRank(torch.cat([left, outer], -1), torch.cat([columns, images * outer_signs], -1))
 
 
-def _relaxed_reflection(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """x - u (u . x) + v (v . x) in each block: (..., d), (n, d/n), (n, d/n) -> (..., d)."""
-    return add_projections(x, unit(torch.stack([u, v])), (-1.0, 1.0))
+def _normals(p: Parameters, side: str) -> Tensor:
+    """u and v of a side, (2, n, b)."""
+    return torch.stack([p[f"ether_plus_u_{side}"], p[f"ether_plus_v_{side}"]])
 
 
 def _columns_and_signs(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """(..., n, b) each -> (..., n b, 2n), and the sign of each column, (2n,)."""
-    signs = torch.tensor([-1.0, 1.0] * u.shape[-2], dtype=u.dtype, device=u.device)
+    signs = torch.tensor([*RELAXED] * u.shape[-2], dtype=u.dtype, device=u.device)
     return as_columns(unit(torch.stack([u, v], -3))), signs
 
 

@@ -5,7 +5,7 @@ methods `post`), and a call of `register`. Forward, merge, unmerge, save and loa
 once, on the base classes of `peft`, so everything a `peft` user knows works on it.
 """
 
-from study.methods.tuner.blocks import block_width, to_blocks
+from study.methods.tuner.blocks import block_product, block_width, to_blocks
 from study.methods.tuner.closed_form import ClosedForm, InputBlocks, LowRank, times
 from study.methods.tuner.config import MultiplicativeConfig
 from study.methods.tuner.layer import MultiplicativeLayer, Parameters
@@ -19,6 +19,7 @@ __all__ = [
     "MultiplicativeLayer",
     "MultiplicativeModel",
     "Parameters",
+    "block_product",
     "block_width",
     "register",
     "times",

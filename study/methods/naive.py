@@ -16,10 +16,10 @@ from study.methods.multiplicative import (
     MultiplicativeConfig,
     MultiplicativeLayer,
     Parameters,
+    block_product,
     block_width,
     register,
 )
-from study.methods.oft import apply_transposed
 
 
 @dataclass
@@ -39,7 +39,7 @@ class NaiveLayer(MultiplicativeLayer):
         return {"naive_matrix": torch.eye(b).repeat(config.blocks, 1, 1)}
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
-        return apply_transposed(x, p["naive_matrix"])
+        return block_product(x, p["naive_matrix"])
 
     @staticmethod
     def closed_form(weights: Tensor, p: Parameters) -> InputBlocks:

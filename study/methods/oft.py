@@ -18,17 +18,10 @@ from study.methods.multiplicative import (
     MultiplicativeConfig,
     MultiplicativeLayer,
     Parameters,
+    block_product,
     block_width,
     register,
-    to_blocks,
 )
-
-
-def apply_transposed(x: Tensor, blocks: Tensor) -> Tensor:
-    """Block-diagonal B^T x: (..., d), (n, b, b) -> (..., d)."""
-    x_blocks = to_blocks(x, len(blocks)).reshape(-1, len(blocks), blocks.shape[-1])  # (tokens, n, b)
-    # Blocks lead, so that each is one matrix product over all tokens.
-    return torch.bmm(x_blocks.transpose(0, 1), blocks.to(x.dtype)).transpose(0, 1).reshape(x.shape)
 
 
 def cayley(r: Tensor) -> Tensor:
@@ -59,7 +52,7 @@ class OftLayer(MultiplicativeLayer):
 
     def pre(self, x: Tensor, p: Parameters) -> Tensor:
         r = p["cayley_oft_r"]
-        return apply_transposed(x, cayley(r.float() if r.dtype in (torch.float16, torch.bfloat16) else r))
+        return block_product(x, cayley(r.float() if r.dtype in (torch.float16, torch.bfloat16) else r))
 
     @staticmethod
     def closed_form(weights: Tensor, p: Parameters) -> InputBlocks:

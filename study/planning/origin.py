@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from study.naming import is_shipped
 from study.planning.inspection import Fingerprints
 from study.planning.jobs import Provenance
 from study.settings import JUDGES, TaskSettings
@@ -94,7 +95,7 @@ class Origin:
         settings: tuple[str, ...] = ()
         if found.startswith(OWN):
             settings = ("task", "model", "data", "subset", "max_length")
-        elif name == "model" and self.model == "shipped":
+        elif name == "model" and is_shipped(self.model):
             settings = ("task",)
         return all(getattr(self, each) == getattr(before, each) for each in settings)
 

@@ -16,29 +16,31 @@ QUALITY = "quality.json"
 
 
 def run(
-    pretrain: Callable[[Path, int, int], None],
+    pretrain: Callable[..., None],
     quality: Callable[[Path], dict[str, float]],
     description: str,
     steps: int,
+    width: int | None = None,
 ) -> None:
     """Pretrains as the command line says, then measures the checkpoint and writes the result beside it.
 
     Args:
-        pretrain: of (folder, steps, seed), leaves a checkpoint in the folder.
+        pretrain: of (folder, steps, seed) and, if there is one, width; leaves a checkpoint in the folder.
         quality: of a checkpoint's folder.
         description: for `--help`.
         steps: how many the shipped checkpoint took.
+        width: of the shipped checkpoint, where others can be made.
     """
-    arguments = _parse(description, steps)
+    arguments = _parse(description, steps, width)
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
-    pretrain(folder, arguments.steps, arguments.seed)
+    pretrain(folder, arguments.steps, arguments.seed, *([arguments.width] if width else []))
     text = json.dumps(quality(folder), indent=2)
     (folder / QUALITY).write_text(text + "\n")
     print(text)
 
 
-def _parse(description: str, steps: int) -> argparse.Namespace:
+def _parse(description: str, steps: int, width: int | None) -> argparse.Namespace:
     file = Path(sys.argv[0])
     name = file.parent.name if file.stem == "__main__" else file.stem
     parser = argparse.ArgumentParser(
@@ -52,6 +54,8 @@ def _parse(description: str, steps: int) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--steps", type=int, default=steps, help="training steps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: %(default)s)")
+    if width:
+        parser.add_argument("--width", type=int, default=width, help="channels (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.steps < 1:
         parser.error(f"--steps must be 1 or more, got {arguments.steps}")

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.errors import UsageError
+from study.errors import UsageError, nearest
+from study.naming import SHIPPED, is_shipped
 from study.paths import PACKAGE
 from study.tasks.data_summary import DataSummary
 
@@ -228,24 +229,32 @@ def load(settings: TaskSettings) -> Task:
     raise UsageError(f"{module.__file__}: no task in it; define a subclass of study.tasks.Task")
 
 
-SHARED = {"s2i": "portraits", "subject": "portraits"}
-"""Names of shipped models that are not their task's, for several tasks share them."""
+SHARED = {"s2i": "portraits", "subject": "portraits", "vtab-width64": "vtab"}
+"""Folders of shipped models that are not called as their task: several names stand for one model."""
 
 
-def shipped_checkpoint(task: str) -> Path:
-    """Folder of the base model that ships with a task, which `task.model=shipped` stands for.
+def shipped_checkpoint(task: str, model: str = SHIPPED) -> Path:
+    """Folder of a base model that ships with a task: of `shipped`, or of a further one, `shipped-width32`.
 
     Raises:
-        UsageError: if the task has none.
+        UsageError: if the task has none of that name.
     """
-    folder = FOLDER / "checkpoints" / SHARED.get(task, task)
-    if not folder.is_dir():
+    checkpoints = FOLDER / "checkpoints"
+    name = task + model.removeprefix(SHIPPED)
+    folder = checkpoints / SHARED.get(name, name)
+    if folder.is_dir():
+        return folder
+    if model == SHIPPED:
         raise UsageError(f"task.model=shipped: no model ships with task {task}; give a hub name or a folder")
-    return folder
+    known = {*SHARED, *(path.name for path in checkpoints.iterdir())}
+    further = [SHIPPED + each.removeprefix(task) for each in known if each.startswith(f"{task}-")]
+    raise UsageError(
+        f"task.model={model}: no such model ships with task {task}; {nearest(model, [SHIPPED, *further])}"
+    )
 
 
 def base_model_path(settings: TaskSettings) -> str:
     """Hub name or folder of the base model that the settings name."""
-    if settings.model == "shipped":
-        return str(shipped_checkpoint(settings.name))
+    if is_shipped(settings.model):
+        return str(shipped_checkpoint(settings.name, settings.model))
     return str(Path(settings.model).expanduser()) if settings.model.startswith("~") else settings.model

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
 from study.errors import UsageError
+from study.naming import is_shipped
 from study.settings import TaskSettings
 from study.tasks import Batch, Task, base_model_path, refuse_unused
 from study.tasks.data_summary import DataSummary
@@ -45,10 +46,10 @@ class Vtab(Task):
         self.chance = 1 / len(self.classes)
 
     def _own_images(self, settings: TaskSettings) -> Images:
-        if settings.model == "shipped":
+        if is_shipped(settings.model):
             raise UsageError(
-                f"task.model=shipped: it knows grey digits of 8x8 pixels, not task.data={settings.data};"
-                " give task.model=PATH, a ViT with its image processor"
+                f"task.model={settings.model}: it knows grey digits of 8x8 pixels, not "
+                f"task.data={settings.data}; give task.model=PATH, a ViT with its image processor"
             )
         images = load_images(settings.data, self.path, settings.label_column)
         made = images.splits["train"][0]["pixel_values"]

@@ -33,12 +33,13 @@ def distance_to_identity(blocks: Tensor) -> Tensor:
     return torch.linalg.vector_norm(blocks - identity, dim=(-3, -2, -1))
 
 
-_ENERGIES: dict[int, Callable[[Tensor], Tensor]] = {
-    0: lambda squared: -0.5 * squared.log(),
-    1: torch.rsqrt,
-    2: torch.reciprocal,
+_ENERGIES: dict[int, tuple[Callable[[Tensor], Tensor], float]] = {
+    0: (lambda squared: -0.5 * squared.log_(), 1.0),
+    1: (torch.Tensor.rsqrt_, math.inf),
+    2: (torch.Tensor.reciprocal_, math.inf),
 }
-"""f_s of a squared distance; a general power takes several times as long."""
+"""f_s of a squared distance, in place, and a squared distance at which it is zero. A general power takes
+several times as long."""
 
 PAIRS_AT_ONCE = 2**24
 """So many pairs of neurons are held at a time: 128 MiB in float64."""
@@ -82,6 +83,7 @@ def hyperspherical_energies(
         raise ValueError(f"needs matrices of at least two neurons, got shape {tuple(weights.shape)}")
     if s not in _ENERGIES:
         raise ValueError(f"s must be 0, 1 or 2, got {s!r}")
+    energy, of_no_energy = _ENERGIES[s]
     weights = weights.double()
     neurons = weights / weights.norm(dim=-1, keepdim=True)
     finite = torch.isfinite(neurons).all(-1).all(-1)
@@ -92,15 +94,16 @@ def hyperspherical_energies(
     for block, later, upper in _pairs_of_rows(neurons, rows_at_once):
         cosines = block @ later.mT  # (runs, rows, f - start)
         for sign in (1, -1) if half_space else (1,):
-            squared = 2 - 2 * sign * cosines
-            run, i, j = torch.nonzero((squared < CLOSE) & upper, as_tuple=True)
-            squared[run, i, j] = (block[run, i] - sign * later[run, j]).square().sum(-1)
-            distinct = upper & (squared > SAME)
-            energies = _ENERGIES[s](squared)
-            totals += energies.where(distinct, 0.0).sum((-2, -1))
-            count = distinct.sum((-2, -1))
-            pairs += count
-            duplicates += upper.sum() - count
+            squared = (cosines * (-2 * sign)).add_(2).masked_fill_(~upper, of_no_energy)
+            same = torch.zeros_like(pairs)
+            if squared.min() < CLOSE:
+                run, i, j = torch.nonzero(squared < CLOSE, as_tuple=True)
+                exact = (block[run, i] - sign * later[run, j]).square().sum(-1)
+                same = same.index_add(0, run, (exact <= SAME).long())
+                squared[run, i, j] = exact.where(exact > SAME, of_no_energy)
+            totals += energy(squared).sum((-2, -1))
+            pairs += upper.sum() - same
+            duplicates += same
     # nan where no pair is left
     return (totals / pairs).where(finite, math.nan), duplicates.where(finite, 0)
 

@@ -258,6 +258,24 @@ def test_c5() -> None:
     assert both(lambda x, s: FLAT(x, s) + 0.1 * (-1) ** s, cheaper) == UNDECIDED
 
 
+def test_c5_takes_each_number_of_blocks_at_its_own_rate_and_every_number() -> None:
+    def judged(curves: dict[int, Callable]) -> list[Part]:
+        made = []
+        for count, curve in curves.items():
+            made += synthetic.records({"ether": curve}, seeds=5, **{"method.ether.blocks": count})
+        made_tables = tables(made)
+        runs = label_runs(made_tables["runs"])
+        return judge_blocks(Study("blocks_lr", runs, made_tables["history"], made_tables["layers"]))
+
+    elsewhere = hill(-1, 0.8)  # as good as the others, at ten times their rate
+    assert verdict(judged({1: hill(-2, 0.8), 16: elsewhere})) == REPRODUCED
+    (part,) = judged({1: FLAT, 4: LOW, 16: FLAT})  # the one between decides
+    assert part.verdict == NOT_REPRODUCED and "with 4 blocks minus with 1" in part.test
+    assert part.effect == pytest.approx(-0.4) and "largest difference of 2" in part.test
+    (part,) = judged({1: FLAT, 16: hill(0, 6)})
+    assert part.verdict == UNDECIDED and "the grid ends at the tuned rate of 16 blocks" in part.test
+
+
 def test_c6() -> None:
     same = GOOD | {"oft": hill(-2, 6, 0.9), "naive": hill(-2, 6, 0.9), "ether": hill(-2, 6, 0.8)}
 

@@ -23,7 +23,7 @@ from analysis.paper.sections import table_text
 from analysis.paper.tables import measured
 from analysis.reporting.sections import shared_settings
 
-STUDIES = ("lr_grid", "paper/records/blocks", "paper/records/mechanism", "paper/records/perturbation")
+STUDIES = ("lr_grid", "blocks", "mechanism", "perturbation")
 
 
 def nullable(runs: pd.DataFrame) -> pd.DataFrame:
@@ -91,14 +91,14 @@ def test_missing_settings_come_last() -> None:
 @pytest.mark.parametrize("draw", [draw_blocks, draw_mechanism, draw_perturbation])
 def test_figures_are_the_same(draw: Callable[[Study, Path], Path], tmp_path: Path) -> None:
     name = draw.__name__.removeprefix("draw_")
-    for folder, study in zip(("typed", "untyped"), both(f"paper/records/{name}"), strict=True):
+    for folder, study in zip(("typed", "untyped"), both(f"{name}"), strict=True):
         draw(study, tmp_path / folder)
     for file in (tmp_path / "typed").iterdir():
         assert file.read_bytes() == (tmp_path / "untyped" / file.name).read_bytes(), file.name
 
 
 def test_the_control_says_the_same() -> None:
-    typed, untyped = (control_table(study) for study in both("paper/records/mechanism"))
+    typed, untyped = (control_table(study) for study in both("mechanism"))
     assert control_sentences(typed) == control_sentences(untyped)
     assert table_text(typed) == table_text(untyped)
 

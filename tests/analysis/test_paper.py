@@ -24,7 +24,7 @@ def test_it_makes_what_records_allow_and_names_the_rest(
     synthetic.write(tmp_path / "lr_grid", made)
     assert main(["--results", str(tmp_path)]) == 0
     output = capsys.readouterr().out
-    for name in ("perturbation", "hyperspherical", "blocks", "mechanism"):
+    for name in ("perturbation", "hyperspherical", "blocks_lr", "mechanism"):
         assert f"no records of {name}: python -m study.sweep {name}" in output
     assert "no records of lr_grid_instruct: python -m study.sweep lr_grid task=instruct\n" in output
     for subset in GLUE_MINIATURES:

@@ -50,8 +50,8 @@ def test_one_layer_is_measured_by_a_process_of_this_checkout() -> None:
         rows = against.layer_rows([checkout], 64, 1)
     finally:
         checkout.close()
-    assert [row["method"] for row in rows] == [method for method, _ in against.LAYERS]
-    assert all(row["step_ms"] > 0 for row in rows) and rows[0]["over_frozen"] == 1
+    assert [row["method"] for row in rows] == [method for method, _ in against.layers(64)]
+    assert all(min(row["frozen_ms"], row["step_ms"], row["over_frozen"]) > 0 for row in rows)
 
 
 def test_an_unknown_commit_is_refused_in_one_line() -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from study.errors import UsageError
 from study.pretraining import deberta, llama, vit
 from study.pretraining.script import QUALITY
 from study.tasks import shipped_checkpoint
@@ -21,6 +22,25 @@ def test_the_vit() -> None:
         assert measured[name] == pytest.approx(value, abs=0.004), name  # two images of 600
     assert recorded[f"{UPRIGHT} test"] > 0.95 and recorded[f"{SHIFTED} test"] < 0.2
     assert sum(f.stat().st_size for f in checkpoint.iterdir()) < 1_000_000
+
+
+@pytest.mark.parametrize("width", [16, 32, 128])
+def test_the_vits_of_other_widths(width: int) -> None:
+    checkpoint = shipped_checkpoint("vtab", f"shipped-width{width}")
+    recorded = json.loads((checkpoint / QUALITY).read_text())
+    assert vit.quality(checkpoint) == pytest.approx(recorded, abs=0.004)
+    assert recorded[f"{UPRIGHT} test"] > 0.93 and recorded[f"{SHIFTED} test"] < 0.2
+    assert json.loads((checkpoint / "config.json").read_text())["hidden_size"] == width
+    assert sum(f.stat().st_size for f in checkpoint.iterdir()) < 1_300_000
+
+
+def test_the_names_of_shipped_models() -> None:
+    assert shipped_checkpoint("vtab", "shipped-width64") == shipped_checkpoint("vtab")
+    with pytest.raises(UsageError, match=r"task.model=shipped-width33: no such model ships with task vtab; "
+                       r"nearest: shipped-width32"):  # fmt: skip
+        shipped_checkpoint("vtab", "shipped-width33")
+    with pytest.raises(UsageError, match="no such model ships with task glue; .*: shipped"):
+        shipped_checkpoint("glue", "shipped-width32")
 
 
 def test_the_deberta() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import peft
@@ -129,6 +130,29 @@ def test_a_pack_is_its_mapped_layers_and_its_runs_alone(method: str, options: Op
         alone.peft_model.load_state_dict(state)
         torch.testing.assert_close(alone.peft_model(x=x[rows]), y, rtol=1e-4, atol=1e-5)
         alone.close()
+
+
+@pytest.mark.parametrize(("method", "options"), FORMED, ids=str)
+def test_the_geometry_sees_the_same_weights_in_closed_form(method: str, options: Options) -> None:
+    packed, parameters = packed_toy(config_of(method, options))
+    tensors = packed.tensors(parameters.stack().detach())
+    for name, layer in packed.adapted_layers().items():
+        assert layer.formed is not None
+        fed_the_identity = dataclasses.replace(layer, formed=None).effective_weights(tensors[name])
+        for got, expected in zip(layer.effective_weights(tensors[name]), fed_the_identity, strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
+    packed.close()
+
+
+def test_what_an_initialisation_took_from_the_base_weights_is_not_counted_as_a_change() -> None:
+    config = config_of("lora", {"r": 4, "init_lora_weights": "pissa", "target_modules": ["up", "down"]})
+    packed, parameters = pack(base(), config, SEEDS)
+    tensors = packed.tensors(parameters.stack().detach())
+    for name, layer in packed.adapted_layers().items():
+        weight, own = layer.effective_weights(tensors[name])
+        assert (own - weight).norm() < 1e-5 * weight.norm()
+        assert layer.module.get_base_layer().weight.ne(weight).any()
+    packed.close()
 
 
 @pytest.mark.parametrize(

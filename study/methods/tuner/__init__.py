@@ -8,4 +8,5 @@ so the paper's "left of W" is the input side here.
 
 `config` has the options that all of them share, `layer` the forward pass, merging and diagnostics of one
 adapted layer, `model` what puts layers into a base model, `registry` what makes methods known to `peft`.
+`projections` and `blocks` compute what methods make of activations, with backward passes of their own.
 """

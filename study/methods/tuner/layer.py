@@ -32,6 +32,15 @@ AWAY = 0.3
 """Standard deviation of the move away from the start of an adapter with `init_weights=False`."""
 
 
+def _stands_for(cls: type, name: str, others: tuple[str, ...]) -> bool:
+    """Whether what a class has under a name is as new as what it has under the others."""
+
+    def age(of: str) -> int:
+        return next(place for place, parent in enumerate(cls.__mro__) if of in vars(parent))
+
+    return all(age(name) <= age(other) for other in others)
+
+
 class MultiplicativeLayer(nn.Module, BaseTunerLayer):
     """A linear layer under one or more multiplicative adapters, applied in the order they are active.
 
@@ -45,6 +54,13 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
 
     free_share: ClassVar[float] = 1.0
     """Degrees of freedom per trained number, for parameter counts as the paper states them."""
+
+    has_fused: ClassVar[bool] = False
+    """Whether the class has a `fused` that is as new as what it stands for."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.has_fused = _stands_for(cls, "fused", ("pre", "post"))
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, config: Any, where: str = "the layer"
@@ -101,6 +117,14 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         """
         raise NotImplementedError
 
+    @staticmethod
+    def fused(x: Tensor, weight: Tensor, bias: Tensor | None, p: Parameters) -> Tensor:
+        """post(W pre(x)) + b at once, with a frozen weight and bias: (..., d) -> (..., f).
+
+        Optional: it saves a training step outside packs time and memory. A function of its arguments alone.
+        """
+        raise NotImplementedError
+
     def projects(self, adapter: str = "default") -> bool:
         """Whether `project` does anything for this adapter."""
         return False
@@ -111,12 +135,9 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
 
     def has_closed_form(self) -> bool:
         """Whether the class has a closed form that is as new as all that it stands for."""
-
-        def age(name: str) -> int:
-            return next(place for place, cls in enumerate(type(self).__mro__) if name in vars(cls))
-
-        forward = ("pre", "post", "transformed", "forward", "base_weight")
-        return all(age("closed_form") <= age(name) for name in forward)
+        return _stands_for(
+            type(self), "closed_form", ("pre", "post", "transformed", "forward", "base_weight")
+        )
 
     # Written once --------------------------------------------------------------------------
 
@@ -153,31 +174,38 @@ class MultiplicativeLayer(nn.Module, BaseTunerLayer):
         base: Any = self.get_base_layer()
         return base.weight.T if isinstance(base, Conv1D) else base.weight
 
-    def transformed(self, x: Tensor, adapters: list[str]) -> Tensor:
-        """m post(W pre(x)) without the bias: (..., d) -> (..., f), where m: (f,) are magnitudes, if trained.
+    def transformed(self, x: Tensor, adapters: list[str], bias: Tensor | None = None) -> Tensor:
+        """m post(W pre(x)) + b: (..., d) -> (..., f), where m: (f,) are magnitudes, if trained.
 
         W' = N_k ... N_1 W M_1 ... M_k, magnitudes in the N: the adapter that became active
         last is the outermost.
         """
         chosen = [self.parameters_of(a) for a in adapters if a in self.configs]
+        weight = self.base_weight()
+        frozen = not (weight.requires_grad or (bias is not None and bias.requires_grad))
+        if len(chosen) == 1 and self.magnitude not in chosen[0] and frozen and self.has_fused:
+            return self.fused(x, weight, bias, chosen[0])
         for p in reversed(chosen):
             x = self.pre(x, p)
-        weight = self.base_weight()
-        y = F.linear(x.to(weight.dtype), weight)
+        one_sided = type(self).post is MultiplicativeLayer.post and not any(
+            self.magnitude in p for p in chosen
+        )
+        y = F.linear(x.to(weight.dtype), weight, bias if one_sided else None)
+        if one_sided:
+            return y
         for p in chosen:
             y = self.post(y, p)
             if self.magnitude in p:
                 y = y * p[self.magnitude].to(y.dtype)
-        return y
+        return y if bias is None else y + bias
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.disable_adapters and self.merged:
             self.unmerge()
         if self.disable_adapters or self.merged:
             return self.base_layer(x, *args, **kwargs)
-        y = self.transformed(x, self.active_adapters)
         bias: Tensor | None = self.get_base_layer().bias  # type: ignore[assignment]
-        return (y if bias is None else y + bias).to(x.dtype)
+        return self.transformed(x, self.active_adapters, bias).to(x.dtype)
 
     def merged_weight(self, adapters: list[str] | None = None) -> Tensor:
         """W', (f, d): the forward pass of the identity, so merge and forward cannot drift apart."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from study import methods
 from study.methods import external
+from study.naming import is_shipped
 from study.planning.runs import Run
 from study.storage import adapters
 from study.storage.files import write_atomically
@@ -125,8 +126,8 @@ def card(folder: Path, run: Run, outcome: Outcome, has_loader: bool) -> str:
         "options": ", ".join(f"{key}={value}" for key, value in options.items()) or "the method's own",
         "task": f"{task.name} ({task.scale}), data {data}",
         "base model": f"`{task.model}`"
-        if task.model != "shipped"
-        else f"ships with ether-study, task {task.name}",
+        if not is_shipped(task.model)
+        else f"`{task.model}`, ships with ether-study, task {task.name}",
         "peak learning rate": f"{run.lr:g}",
         "seed": str(run.seed),
         "steps, batch": f"{task.steps}, {task.batch_size}",

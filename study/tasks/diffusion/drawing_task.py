@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from study.errors import UsageError
+from study.naming import is_shipped
 from study.settings import TaskSettings
 from study.tasks import SPLITS, Batch, Task, base_model_path
 from study.tasks.diffusion.captioned_unet import CaptionedUNet
@@ -50,7 +51,7 @@ class DrawingTask(Task):
 
     def refuse_shipped_model(self) -> None:
         """Raises UsageError if the data is not the miniature's, but the model is."""
-        if self.settings.model == "shipped":
+        if is_shipped(self.settings.model):
             raise UsageError(
                 f"task.model=shipped: it knows portraits of 16x16 pixels, not task.data={self.settings.data};"
                 " give task.model=PATH, a pipeline such as Stable Diffusion's"

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from study.methods.full import FullLayer
 from study.methods.multiplicative import MultiplicativeLayer
+from study.training.packing.closed_forms import FormedLayer
 from study.training.packing.functional import Tensors, map_over_runs, map_runs
 
 
@@ -26,11 +27,13 @@ class AdaptedLayer:
         untouched: those tensors of the base layer that the method changed when it was put in, as they
             were before.
         loop: whether vmap cannot map the module, so that the runs are taken one after the other.
+        formed: its closed form, if it has one.
     """
 
     module: nn.Module
     untouched: Tensors
     loop: bool = False
+    formed: FormedLayer | None = None
 
     def sides(self) -> tuple[str, ...]:
         """The sides on which a multiplicative method acts; none for the others."""
@@ -44,11 +47,13 @@ class AdaptedLayer:
 
     @torch.no_grad()
     def effective_weights(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """W: (f, d) and every run's W': (runs, f, d), in float64, by feeding the layer the identity.
+        """W: (f, d) and every run's W': (runs, f, d), in float64, in closed form or by feeding the identity.
 
-        Right for every method that is linear in its input, whatever it does inside. Full finetuning, which
-        trains convolutions too, has its weights at hand.
+        The latter is right for every method that is linear in its input, whatever it does inside. Full
+        finetuning, which trains convolutions too, has its weights at hand.
         """
+        if self.formed is not None and not self.untouched:
+            return self.formed.weight.double(), self.formed.own_weights(tensors)
         if isinstance(self.module, FullLayer):
             return self.module.matrices(tensors)
         module = _double_copy(self.module)

@@ -55,6 +55,18 @@ class FormedLayer:
         weight: Tensor = self.base.weight
         return weight.T if isinstance(self.base, Conv1D) else weight
 
+    def own_weights(self, tensors: Tensors) -> Tensor:
+        """Every run's W', (runs, f, d), in float64.
+
+        Args:
+            tensors: the runs', (runs, ...), by their names in the layer.
+        """
+        weight = self.weight.double()
+        of_one_layer = {name: tensors[known].double()[None] for name, known in self.parameters.items()}
+        (form,) = self.function(weight[None], of_one_layer).by_layer()
+        own = RunLinear(weight, None, form, None).own_weights().mT
+        return own if self.magnitudes is None else own * tensors[self.magnitudes].double().unsqueeze(-1)
+
 
 class ClosedForms:
     """The closed forms of a model's adapted layers.
@@ -75,6 +87,10 @@ class ClosedForms:
                 place = formed.weight.shape if is_small(formed.weight) else name
                 key = (formed.kind, place, tuple(shapes[name].items()))
                 self._groups.setdefault(key, {})[name] = formed
+
+    def layers(self) -> dict[str, FormedLayer]:
+        """The layers that have a closed form, by name."""
+        return {name: formed for layers in self._groups.values() for name, formed in layers.items()}
 
     def of(self, tensors: Mapping[str, Tensors]) -> dict[str, RunLinear]:
         """The layers for every run at once, by name.

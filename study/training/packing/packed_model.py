@@ -179,7 +179,7 @@ class PackedModel:
 
     def adapted_layers(self) -> dict[str, AdaptedLayer]:
         """The adapted linear layers, and convolutions that are finetuned, by their name in the base model."""
-        changed = self._injection.changed()
+        changed, formed = self._injection.changed(), self._closed_forms.layers()
         layers = {}
         for name, owner in self.owners.items():
             base_layer = owner.get_base_layer() if isinstance(owner, BaseTunerLayer) else None
@@ -188,7 +188,8 @@ class PackedModel:
             ):
                 weights = base_layer.named_parameters()
                 untouched = {tensor: changed[id(w)] for tensor, w in weights if id(w) in changed}
-                layers[name] = AdaptedLayer(owner, untouched, self.mapping is RunMapping.LOOPS)
+                loop = self.mapping is RunMapping.LOOPS
+                layers[name] = AdaptedLayer(owner, untouched, loop, formed.get(name))
         return layers
 
     def close(self) -> None:
