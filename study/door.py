@@ -68,6 +68,7 @@ def run(sweep: str, **settings: Any) -> OpenStudy:
         sweep: its name, as in sweeps/NAME.yaml.
         settings: overrides by key. A list makes an axis of the grid; of a key that holds a list, such as
             `task.target_modules`, it is the value, and in `seeds=[3, 7]` it names the seeds.
+            `{"log": [1e-4, 1]}` is a range of a space.
 
     Raises:
         UsageError: before any training, if the settings cannot be used.
@@ -89,6 +90,8 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         items = ",".join(_text(key, each) for each in value)
         return f"[{items}]" if key == "seeds" or key in _list_keys() else items
+    if isinstance(value, dict):  # a range of a space
+        return "{" + ",".join(f"{kind}:[{_text('', ends)}]" for kind, ends in value.items()) + "}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

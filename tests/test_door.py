@@ -91,6 +91,11 @@ def test_keywords_are_the_overrides_of_the_command(settings: dict[str, object], 
     assert of_door == of_command
 
 
+def test_a_range_of_a_space_is_a_dict() -> None:
+    given = f"lr={_text('lr', {'log': [1e-3, 1]})}"
+    assert config.load("space", [given]).space["lr"] == {"log": [1e-3, 1]}
+
+
 @pytest.mark.slow
 def test_a_study_run_from_python_and_its_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def draw_tuning_cost(study: Study, folder: Path) -> Path | None:
         explain(line, _texts(curve))
         if not style.muted and np.isfinite(curve.low).any():
             low, high = np.clip(curve.low, *limits), np.clip(curve.high, *limits)
-            band = {"color": colour, "alpha": 0.18, "lw": 0, "label": f"_{style.title}"}
+            band: dict[str, Any] = {"color": colour, "alpha": 0.18, "lw": 0, "label": f"_{style.title}"}
             axes.fill_between(curve.trials, low, high, **band)
     trial = "trials" if study.trials is not None else "learning rates tried"
     if max(int(curve.trials[-1]) for curve in curves.values()) > 15:

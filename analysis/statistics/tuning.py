@@ -16,8 +16,8 @@ Where trials come from:
   Its curve is that of the best trial so far, and there is no interval.
 
 Intervals are 95 %. Of a space, the curve plus and minus Student's quantile times its standard deviation over
-bootstrap resamples of the trials; in simulations of 20 and 40 trials it covers the truth in 87 to 95 % of
-studies, percentiles of the resamples only in 72 to 95 %. (`opda`'s bands are exact for the score by which is
+bootstrap resamples of the trials; in simulations of 20 and 40 trials it covers the truth in 85 to 95 % of
+studies, percentiles of the resamples in only 72 to 95 %. (`opda`'s bands are exact for the score by which is
 chosen, here validation; on test nobody knows exact ones.) Of a grid, Student's over seeds. Of budgets and
 areas, percentiles of the same resamples, of trials or seeds.
 """

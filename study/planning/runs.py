@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from study.errors import UsageError
 from study.settings import MethodOptions, SweepSettings, TaskSettings, per_run_settings
 
 PER_RUN = per_run_settings()
@@ -93,7 +94,13 @@ class Run:
 
 
 def plan_runs(settings: SweepSettings) -> list[Run]:
-    """Every run of the sweep: methods x points x other axes x seeds x learning rates, in that order."""
+    """Every run of the sweep: methods x points x other axes x seeds x learning rates, in that order.
+
+    Raises:
+        UsageError: if the sweep's runs are drawn from a space, and no points are given.
+    """
+    if settings.space and not settings.points:
+        raise UsageError(f"sweep {settings.sweep} draws its runs from a space; name one that is a grid")
     runs = []
     for method in settings.methods:
         prefix = f"method.{method}."

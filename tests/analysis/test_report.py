@@ -22,7 +22,7 @@ from analysis.report import draw, main
 from analysis.reporting.summary import summary
 from analysis.statistics.robustness import robustness_table
 
-FIGURES = ("robustness", "convergence", "distances", "he_training")
+FIGURES = ("robustness", "tuning_cost", "convergence", "distances", "he_training")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 

@@ -5,11 +5,12 @@ Runs are not trained: a made-up result is recorded for each.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -21,6 +22,7 @@ from optuna.trial import TrialState
 from study import config
 from study.coordination import space
 from study.errors import UsageError
+from study.planning.jobs import InspectJob, Refused
 from study.planning.runs import Run
 from study.settings import SweepSettings
 from study.storage import records, trials
@@ -188,6 +190,60 @@ def test_the_file_of_trials_is_plain_json(tmp_path: Path) -> None:
     next(space.waves(tmp_path, lora()))
     content = json.loads((tmp_path / trials.FILE).read_text())
     assert content["methods"]["lora"]["space"]["lr"] == {"log": [1e-4, 1]}
+
+
+class Worker:
+    """Refuses what `refuses` says of a method's options, and inspects everything else."""
+
+    def __init__(self, refuses: Callable[[Mapping[str, object]], bool]) -> None:
+        self.refuses = refuses
+
+    @contextlib.contextmanager
+    def here(self, settings: SweepSettings) -> Iterator[Worker]:
+        yield self
+
+    def do(self, jobs: Sequence[InspectJob]) -> Iterator[tuple[InspectJob, object]]:
+        for job in jobs:
+            refused = self.refuses(job.runs[0].options)
+            yield job, Refused(f"{job.title} does not fit") if refused else None
+
+
+TWO_OPTIONS = ["method.ether_plus.blocks=1,4,16", "method.ether_plus.sides=1,2"]
+
+
+def two_options() -> SweepSettings:
+    return config.load("space", ["method=ether_plus", "trials=20", *TWO_OPTIONS])
+
+
+def test_a_choice_that_a_method_cannot_take_is_refused_before_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space, "worker_here", Worker(lambda options: options["blocks"] == 16).here)
+    with pytest.raises(UsageError, match=r"method.ether_plus.blocks=16 in the space: .* does not fit"):
+        next(space.waves(tmp_path, two_options()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_combinations_that_a_method_cannot_take_are_drawn_again_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(options: Mapping[str, object]) -> bool:
+        return options["blocks"] == 16 and options["sides"] == 2
+
+    monkeypatch.setattr(space, "worker_here", Worker(refuses).here)
+    carried_out(tmp_path, two_options())
+    known = trials.read(tmp_path)
+    assert known is not None
+    of = known.methods["ether_plus"]
+    drawn = [(t.values["method.ether_plus.blocks"], t.values["method.ether_plus.sides"]) for t in of.trials]
+    assert len(drawn) == 20
+    assert (16, 2) not in drawn
+    assert {(16, 1), (1, 2), (4, 2)} <= set(drawn)
+    assert [dict(point) for point, _ in of.refused] == [
+        {"method.ether_plus.blocks": 16, "method.ether_plus.sides": 2}
+    ]
+    monkeypatch.setattr(space, "worker_here", None)  # nobody has to look again
+    assert carried_out(tmp_path, two_options())
 
 
 def test_more_than_a_batch_can_be_cut_into_is_drawn_again(tmp_path: Path) -> None:

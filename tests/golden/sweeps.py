@@ -29,7 +29,7 @@ PLANS = FOLDER / "plans.json"
 PACK_SIZE = 7
 
 COMMANDS = [
-    *sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml") if path.stem != "base"),
+    *sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml") if path.stem not in ("base", "space")),
     "lr_grid scale=paper",
     "lr_grid task=glue",
     "lr_grid task=glue task.subset=topic",

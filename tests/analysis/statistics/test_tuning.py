@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -78,9 +79,7 @@ def test_budgets_by_hand() -> None:
 
 
 def test_budgets_where_less_is_better() -> None:
-    curve = TuningCurve(
-        "a", every_k(3), np.array([6.0, 3.0, 2.0]), np.full(3, np.nan), np.full(3, np.nan), np.empty((0, 3)), 10.0, -1.0
-    )  # fmt: skip
+    curve = dataclasses.replace(curve_of([6.0, 3.0, 2.0], sign=-1), chance=10.0)
     assert curve.budget()[0] == 3  # 8 - .4 = 7.6 below 10: 2.4
     assert curve.budget(best=3.0)[0] == 2
 
@@ -148,7 +147,7 @@ def truth(trials: int) -> float:
 def test_the_curve_has_no_bias_and_its_band_covers_the_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The docstring's coverage: 87 to 95 %. With 150 studies, less than 82 % would be an accident in 1,000."""
+    """The docstring's coverage, 85 to 95 %; in 150 studies less than 77 % would be an accident."""
     monkeypatch.setattr(tuning, "RESAMPLES", 200)
     monkeypatch.setattr(tuning, "_chance", lambda runs: 0.1)
     rng, count = np.random.default_rng(0), 20
@@ -164,7 +163,7 @@ def test_the_curve_has_no_bias_and_its_band_covers_the_truth(
         inside.append((curve.low[at - 1] <= expected) & (expected <= curve.high[at - 1]))
     error = np.std(found, axis=0) / math.sqrt(len(found))
     assert (np.abs(np.mean(found, axis=0) - expected) < 4 * error).all()
-    assert (np.mean(inside, axis=0) > 0.82).all()
+    assert (np.mean(inside, axis=0) > 0.77).all()
 
 
 def test_the_table_compares_at_the_numbers_of_trials_that_all_have(tmp_path: Path) -> None:
