@@ -1,5 +1,6 @@
 # make lr_grid   a fresh clone to results/lr_grid/report.html
 # make paper     ... and the paper's figures, tables and verdicts in results/paper/report.html
+# make atlas     every method on every miniature, hours: results/atlas/index.html
 # make test      the whole test suite;  make fast  its fast part
 # make test-slurm  sweeps and faults on a real Slurm cluster that it starts on this machine (root, Debian)
 # make check     lint, format and types
@@ -8,7 +9,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: lr_grid paper test fast test-slurm check docs references clean
+.PHONY: lr_grid paper atlas test fast test-slurm check docs references clean
 lr_grid: .venv/installed
 	$(RUN) -m study.sweep lr_grid
 
@@ -16,6 +17,9 @@ paper: .venv/installed
 	for name in lr_grid perturbation hyperspherical blocks_lr mechanism; do \
 		$(RUN) -m study.sweep $$name || exit; done
 	$(RUN) -m analysis.paper
+
+atlas: .venv/installed
+	$(RUN) -m study.atlas
 
 test: .venv/tested
 	$(RUN) -m pytest -n 2 --dist worksteal

@@ -8,6 +8,7 @@ from analysis.data.labels import is_missing
 from analysis.data.scores import direction
 from analysis.data.studies import BASELINES, key_of, split
 from analysis.data.table import Study
+from study.cli.studies import COLLECTIONS
 
 SAME = (
     "task.model", "task.data", "task.segmenter", "task.inception", "task.sampling_steps", "task.guidance",
@@ -28,8 +29,10 @@ def trained_alone(study: Study) -> pd.DataFrame:
     nothing = study.runs.iloc[:0]
     if study.folder is None or study.runs["sweep"].iloc[0] in BASELINES:
         return nothing
+    beside = study.folder.resolve().parent
+    results = beside.parent if beside.name in COLLECTIONS else beside
     for sweep in BASELINES:
-        folder = study.folder.resolve().parent / sweep
+        folder = results / sweep
         for other in split(folder) if (folder / "runs.parquet").is_file() else []:
             counted = other.runs[other.runs["counted"]]
             if len(counted) and key_of(other) == key_of(study) and _comparable(study.runs, counted):

@@ -33,7 +33,7 @@ from analysis.figures.svg import shorter
 
 __all__ = [
     "COLOURS", "MARKERS", "NAMES", "REFERENCE", "MethodStyle", "figure_style", "legend_beside",
-    "method_styles", "panels", "save", "subplots",
+    "method_styles", "panels", "save", "save_still", "subplots",
 ]  # fmt: skip
 
 NAMES = METHODS
@@ -233,6 +233,18 @@ def save(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> Path:
     return folder / f"{name}.png"
 
 
+def save_still(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> Path:
+    """Writes `name`.svg and a .csv of what is plotted: one of very many figures, for a page that links to it.
+
+    Returns:
+        The SVG's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data.to_csv(folder / f"{name}.csv", index=False)
+    _save_svg(figure, folder / name)
+    return folder / f"{name}.svg"
+
+
 def _save_pictures(figure: Figure, path: Path) -> None:
     """PNG, PDF and SVG. `Figure.savefig` would draw twice for each, and do the layout again."""
     screen = figure.dpi
@@ -241,7 +253,11 @@ def _save_pictures(figure: Figure, path: Path) -> None:
     figure.set_layout_engine("none")  # it is done
     metadata = {"CreationDate": None, "Producer": None}
     FigureCanvasPdf(figure).print_pdf(path.with_name(f"{path.name}.pdf"), metadata=metadata)
+    _save_svg(figure, path)
+    figure.dpi = screen
+
+
+def _save_svg(figure: Figure, path: Path) -> None:
     text = io.StringIO()
     FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     path.with_name(f"{path.name}.svg").write_text(shorter(text.getvalue()), encoding="utf-8")
-    figure.dpi = screen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -125,7 +126,14 @@ def _draw_path(axes: Axes, axis: SecondAxis, path: OptimumPath) -> None:
     x = column(path.places["best_lr"])
     spread = np.array([x - column(path.places["best_lr_low"]), column(path.places["best_lr_high"]) - x])
     spread = np.maximum(np.nan_to_num(spread), 0)
-    bars = {"fmt": "-", "color": "black", "lw": 1.4, "elinewidth": 1.0, "capsize": 2, "label": "_best rate"}
+    bars: dict[str, Any] = {
+        "fmt": "-",
+        "color": "black",
+        "lw": 1.4,
+        "elinewidth": 1.0,
+        "capsize": 2,
+        "label": "_best rate",
+    }
     axes.errorbar(x, row, xerr=spread, **bars)
     at_end = (path.places["end"] != "").to_numpy()
     for which, face in ((~at_end, "black"), (at_end, "white")):
@@ -135,7 +143,7 @@ def _draw_path(axes: Axes, axis: SecondAxis, path: OptimumPath) -> None:
 def _describe(axes: Axes, axis: SecondAxis, path: OptimumPath) -> None:
     rates = np.sort(axis.runs["lr"].unique())
     texts = [f"{rate:.0e}".replace("e-0", "e-").replace("e+00", "") for rate in rates]
-    small = {"size": 7} if current().width else {}
+    small: dict[str, Any] = {"size": 7} if current().width else {}
     axes.set_xticks(range(len(rates)), labels=texts, rotation=45, **small)
     axes.set_yticks(range(len(axis.rows)), labels=axis.rows)
     name = " ".join(filter(None, [label_name(axis.method, axis.method), axis.others]))

@@ -45,12 +45,14 @@ class RobustnessRow:
     """One label's row; a cell for each of TITLES.
 
     not_learning: why it takes no part in verdicts; empty if it does.
+    address: of a page about it, if there is one.
     """
 
     name: str
     colour: str
     cells: list[Cell]
     not_learning: str
+    address: str = ""
 
 
 def study_sections(study: Study, table: pd.DataFrame) -> dict[str, object]:

@@ -16,6 +16,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "sweep": Entry("study.sweep", "NAME", "train what is missing of sweeps/NAME.yaml, draw the report"),
     "compare": Entry("study.compare", "METHOD ...", "put methods beside a baseline and say which is better"),
+    "atlas": Entry("study.atlas", "", "train every method on every miniature, draw pages about all of them"),
     "status": Entry("study.status", "[NAME]", "list the studies; how one stands, with --watch live"),
     "rerun": Entry("study.rerun", "NAME RUN_ID", "train one run of a study again; is the result the same?"),
     "evaluate": Entry("study.evaluate", "NAME", "benchmark the language models that a study saved"),

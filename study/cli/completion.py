@@ -91,7 +91,7 @@ def _names(command: str, given: list[str]) -> list[str]:
         return config.sweep_names()
     if command == "completion":
         return [*SCRIPTS]
-    return [] if command == "paper" else study_names(Path(RESULTS.default), "plan.json")
+    return [] if command in ("paper", "atlas") else study_names(Path(RESULTS.default), "plan.json")
 
 
 def _run_ids(study: str) -> list[str]:
@@ -102,6 +102,8 @@ def _run_ids(study: str) -> list[str]:
 
 def _keys(command: str) -> list[str]:
     """`seeds=`, `task.steps=`, ... of the commands that take them."""
+    if command == "atlas":
+        return ["only=", "method=", "results=", *(f"{key}=" for key in settings_by_key())]
     if command not in ("sweep", "compare"):
         return ["results="]
     of_methods = [f"method.{name}." for name in methods.own_names() | {"lora"}] if command == "sweep" else []

@@ -12,9 +12,17 @@ RESULTS = Key("where studies are kept", "FOLDER", default="results")
 COMPARISONS = "compare"
 """The folder of comparisons, among those of studies."""
 
+ATLAS = "atlas"
+"""The folder of the atlas, which has a study for each task."""
+
+COLLECTIONS = (COMPARISONS, ATLAS)
+"""Folders among those of studies that hold studies themselves."""
+
 
 def study_folder(name: str, results: str, file: str) -> Path:
     """Where the study is: `lr_grid`, `results/lr_grid` and, of a comparison, `gain` or `compare/gain`.
+
+    Of the atlas: `atlas/vtab` or, if there is no other study of that name, `vtab`.
 
     Args:
         results: where studies are kept.
@@ -25,7 +33,8 @@ def study_folder(name: str, results: str, file: str) -> Path:
     """
     as_path, named = Path(name).expanduser(), Path(results) / name
     is_path = "/" in name
-    places = [as_path, named] if is_path else [named, Path(results) / COMPARISONS / name, as_path]
+    collected = [Path(results) / collection / name for collection in COLLECTIONS]
+    places = [as_path, named] if is_path else [named, *collected, as_path]
     holding = (place for place in places if (place / file).is_file())
     there = (place for place in places if place.is_dir())
     is_meant = as_path.parent.is_dir() or Path(results) in as_path.parents
@@ -49,10 +58,11 @@ def existing_study(name: str, results: str, file: str) -> Path:
 
 
 def studies_in(results: Path, file: str) -> list[Path]:
-    """That file of every study and comparison."""
-    return sorted([*results.glob(f"*/{file}"), *results.glob(f"{COMPARISONS}/*/{file}")])
+    """That file of every study and comparison, and of the studies of the atlas."""
+    in_collections = [path for name in COLLECTIONS for path in results.glob(f"{name}/*/{file}")]
+    return sorted([*results.glob(f"*/{file}"), *in_collections])
 
 
 def study_names(results: Path, file: str) -> list[str]:
-    """Names of the studies and comparisons that have that file, as commands take them."""
+    """Names of the studies that `studies_in` finds, as commands take them."""
     return [path.parent.relative_to(results).as_posix() for path in studies_in(results, file)]

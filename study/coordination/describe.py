@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from study import launchers
@@ -13,9 +15,10 @@ from study.coordination.inspection import Understanding, inspect
 from study.coordination.plan_file import read_plan
 from study.coordination.prefetch import stay_offline_if_prefetched
 from study.coordination.same_origin import refuse_changes, standing
+from study.planning.costs import makespan
 from study.planning.inspection_text import format_inspections
 from study.planning.packs import best_pack_sizes, plan_packs
-from study.planning.profile import Footprint
+from study.planning.profile import Footprint, Profile
 from study.planning.runs import Run, group_by_variant, variant_titles
 from study.planning.space import Values, of_method
 from study.planning.text import format_done, format_memory, format_packs
@@ -74,17 +77,46 @@ def format_plan(settings: SweepSettings, runs: list[Run], borrow_from: Path | No
     )
 
 
-def _costs(
-    settings: SweepSettings, runs: list[Run], understood: Understanding, footprints: dict[str, Footprint]
-) -> list[str]:
-    """Packs and time as far as they are known, else what is."""
+@dataclass(frozen=True)
+class Estimate:
+    """What training takes on this machine: `seconds` for as many `runs`, those whose time is known."""
+
+    runs: int
+    seconds: float
+
+
+def estimate(settings: SweepSettings, runs: list[Run]) -> Estimate:
+    """The time of those runs whose variants have a profile, from this machine or the reference machine."""
+    capacity = launchers.load(settings.launcher).capacity(len(runs))
+    _, at_hand = _profiles(settings, runs)
+    known = [run for run in runs if run.variant in at_hand]
+    if not known:
+        return Estimate(0, 0.0)
+    sizes = best_pack_sizes(group_by_variant(known), at_hand, capacity.workers, capacity.startup_s)
+    packs = plan_packs(known, sizes)
+    return Estimate(len(known), makespan([pack.seconds(at_hand) for pack in packs], capacity.workers))
+
+
+def _profiles(
+    settings: SweepSettings, runs: list[Run]
+) -> tuple[Mapping[str, Profile], Mapping[str, Profile]]:
+    """The profiles of this machine, and all at hand, by variant."""
     groups = group_by_variant(runs)
     capacity = launchers.load(settings.launcher).capacity(len(runs))
     of_this_machine = profiles.load_cached(groups, settings, capacity.threads)
     of_reference_machine = {}
     if settings.pack_size is None and settings.launcher.gpu_memory_gb is None:
         of_reference_machine = profiles.of_reference_machine()
-    at_hand = {v: p for v, p in (of_reference_machine | of_this_machine).items() if v in groups}
+    return of_this_machine, {v: p for v, p in (of_reference_machine | of_this_machine).items() if v in groups}
+
+
+def _costs(
+    settings: SweepSettings, runs: list[Run], understood: Understanding, footprints: dict[str, Footprint]
+) -> list[str]:
+    """Packs and time as far as they are known, else what is."""
+    groups = group_by_variant(runs)
+    capacity = launchers.load(settings.launcher).capacity(len(runs))
+    of_this_machine, at_hand = _profiles(settings, runs)
     if at_hand.keys() != groups.keys():
         lines = _lines_without_profiles(settings, groups, understood, footprints)
         return [*lines, "  packs and time are measured at launch: new on this machine"]

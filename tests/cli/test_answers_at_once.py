@@ -19,6 +19,7 @@ assert not {'torch', 'pandas', 'matplotlib', 'lm_eval'} & set(sys.modules); sys.
 @pytest.mark.parametrize("arguments", [
     ["study.sweep", "--help"],
     ["study.compare", "--help"],
+    ["study.atlas", "--help"],
     ["study.status", "--help"],
     ["study.evaluate", "--help"],
     ["study.sweep", "lr_grid", "dry_run=true"],

@@ -12,8 +12,14 @@ from study.errors import UsageError
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two studies, a comparison, and a study elsewhere."""
-    for folder in ("results/lr_grid", "results/blocks", "results/compare/gain", "elsewhere/mine"):
+    """Two studies, a comparison, a study of the atlas, and one elsewhere."""
+    for folder in (
+        "results/lr_grid",
+        "results/blocks",
+        "results/compare/gain",
+        "results/atlas/vtab",
+        "elsewhere/mine",
+    ):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "plan.json").touch()
     monkeypatch.chdir(tmp_path)
@@ -28,6 +34,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("gain", "results", "results/compare/gain"),
     ("compare/gain", "results", "results/compare/gain"),
     ("results/compare/gain", "results", "results/compare/gain"),
+    ("vtab", "results", "results/atlas/vtab"),
+    ("atlas/vtab", "results", "results/atlas/vtab"),
     ("mine", "elsewhere", "elsewhere/mine"),
     ("elsewhere/mine", "results", "elsewhere/mine"),
     ("elsewhere/mine", "elsewhere", "elsewhere/mine"),

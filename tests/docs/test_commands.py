@@ -26,6 +26,8 @@ UNDRAWN = [*SMALL, "report=false"]
 """A report takes longer than so short a sweep: it is drawn where the page, or what comes after, needs it."""
 
 OVERRIDES: list[tuple[str, list[str]]] = [
+    (r"study\.atlas only", [*SMALL, "lr=1e-2", "method=ether,lora"]),
+    (r"study\.atlas", ["only=vtab", *SMALL, "lr=1e-2", "method=ether,lora"]),
     (r"--version|--cfg|--help|--check|dry_run=true|prefetch=true", []),
     (r"study\.(status|export)|analysis\.|pytest", []),
     (r"launcher=(slurm|mycluster)", ["dry_run=true"]),  # done for real in tests/slurm
@@ -67,6 +69,7 @@ LEFT_BEHIND = {
     "CONTRIBUTING.md, A launcher": ["results/freshly/runs.parquet", "results/axes/runs.parquet"],
     "docs/methods.md": ["my_adapter/adapter_model.safetensors"],
     "docs/data.md": [f"results/{name}/runs.parquet" for name in ("reviews", "requests", "photos")],
+    "docs/atlas.md": [f"results/atlas/{page}.html" for page in ("index", "methods/lora", "tasks/glue_topic")],
     "docs/evaluation.md": ["results/asked/benchmarks.csv"],
 }
 """Files that must be there in the end."""

@@ -1,0 +1,179 @@
+"""The atlas drawn from synthetic records of two tasks: numbers by hand, pages that hang together."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support.records import synthetic
+from support.records.synthetic import hill
+
+from analysis.atlas.collected import Collected, collect
+from analysis.atlas.missing import missing
+from analysis.atlas.numbers import summary, tuning_budget
+from analysis.atlas.sentences import on_task, over_all
+from analysis.atlas.site import draw
+from study.errors import UsageError
+from study.storage.atlas_file import Atlas, PlannedMethod, PlannedTask
+
+LRS = [1e-4, 1e-3, 1e-2, 1e-1]
+STEADY, GOOD, SHARP, IDLE = hill(-2, 9), hill(-2, 6, 0.95), hill(-2, 0.6), hill(-2, 9, 0.1)
+KNOWN = ("vtab", "glue_topic", "instruct")
+
+
+def plan(**of_glue: object) -> Atlas:
+    """Three methods on two tasks, vtab without `peft:oft`; nothing of instruct."""
+    planned = {name: PlannedMethod(20, saved_mb=2.0) for name in ("ether", "lora", "peft:oft")}
+    of_vtab = PlannedTask({name: planned[name] for name in ("ether", "lora")}, {"peft:oft": "it is too wide"})
+    return Atlas(
+        "python -m study.atlas", KNOWN, {"vtab": of_vtab, "glue_topic": PlannedTask(planned, **of_glue)}
+    )  # type: ignore[arg-type]
+
+
+def atlas(folder: Path) -> Path:
+    """On vtab ether is the best; on glue lora, which diverges at one rate, and peft:oft learns nothing."""
+    vtab = synthetic.records({"ether": GOOD, "lora": STEADY}, LRS)
+    named = {"task": "glue", "metric": "matthews", "task.subset": "topic", "base_test": 0.1}
+    glue = synthetic.records({"ether": STEADY, "lora": GOOD, "peft:oft": IDLE}, LRS, **named)
+    for record in glue:
+        if record["row"]["method"] == "lora" and record["row"]["lr"] == 1e-1:
+            record["row"] |= {"status": "diverged", "reason": "loss"}
+    glue = [r for r in glue if r["row"]["run_id"] not in ("ether-0.0001-3", "ether-0.0001-4")]
+    failed = next(r["row"] for r in glue if r["row"]["run_id"] == "ether-0.0001-2")
+    failed |= {"status": "failed", "reason": "lost", "valid": math.nan, "test": math.nan}
+    synthetic.write(folder / "vtab", vtab)
+    synthetic.write(folder / "glue_topic", glue)
+    plan().write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atlas, drawn where there was one with another method."""
+    made = atlas(tmp_path_factory.mktemp("results") / "atlas")
+    (made / "methods").mkdir()
+    (made / "methods" / "gone.html").touch()
+    draw(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def collected(folder: Path) -> Collected:
+    return collect(folder)
+
+
+def test_figures_over_tasks_are_means_of_what_each_task_says(collected: Collected) -> None:
+    table = summary(collected).set_index("label")
+    assert table.loc["ether", "rank_score"] == 1.5 and table.loc["lora", "rank_score"] == 1.5
+    assert table.loc["peft:oft", ["rank_score", "tasks", "learns"]].tolist() == [3, 1, 0]
+    # Base .1; the best .95 on both tasks, the second best .9.
+    assert table.loc["ether", "score"] == pytest.approx((1 + 0.8 / 0.85) / 2)
+    assert table.loc["peft:oft", "score"] == pytest.approx(0)
+    assert table.loc["lora", ["diverged_runs", "runs"]].tolist() == [5, 40]
+    assert table.loc["ether", "failed"] == 1
+    assert table.loc["lora", "saved_mb"] == 2 and math.isnan(table.loc["peft:oft", "lost"])
+
+
+def test_who_does_not_learn_has_no_rank_by_sensitivity(collected: Collected) -> None:
+    places = collected.tasks["glue_topic"].places("regret_window")
+    assert math.isnan(places["peft:oft"]) and set(places.drop("peft:oft")) == {1, 2}
+
+
+@pytest.mark.parametrize("curve,expected", [
+    ([0.9, 0.9, 0.9, 0.9], 1),  # any rate is as good
+    ([0.0, 0.9, 0.0, 0.0], 4),  # of 3 of 4 rates the good one is among them 3 times in 4: .675
+    # One: .75. Two: (.9 * 3 + .8 * 2 + .7) / 6 = .833. Three: (.9 * 3 + .8) / 4 = .875 > .855
+    ([0.9, 0.8, 0.7, 0.6], 3),
+])  # fmt: skip
+def test_the_tuning_budget_is_exact(curve: list[float], expected: int, tmp_path: Path) -> None:
+    score = dict(zip((-4.0, -3.0, -2.0, -1.0), curve, strict=True))
+    made = synthetic.records({"ether": lambda log_lr, seed: score[round(log_lr, 6)]}, LRS)
+    synthetic.write(tmp_path / "vtab", made)
+    plan().write(tmp_path)
+    assert tuning_budget(collect(tmp_path).tasks["vtab"], "ether") == expected
+
+
+def test_sentences(collected: Collected) -> None:
+    table = summary(collected).set_index("label", drop=False)
+    glue = collected.tasks["glue_topic"]
+    assert re.fullmatch(
+        r"LoRA: rank 1 of 3 by tuned score, 0\.950; loses 0\.\d+ within 1\.5 decades; stays within 10 % over "
+        r"[\d.]+ or more decades; diverges in 5 of 20 runs\.",
+        on_task("LoRA", glue, "lora"),
+    )
+    assert "does not learn" in on_task("OFT", glue, "peft:oft")
+    assert over_all(collected, table.loc["ether"]).startswith(
+        "ETHER: average rank 1.5 of 3 by tuned score over 2 tasks; loses "
+    )
+    assert over_all(collected, table.loc["peft:oft"]).endswith("on glue topic alone.")
+
+
+def test_what_is_missing_is_said_with_its_command(collected: Collected) -> None:
+    assert missing(collected) == [
+        "peft:oft cannot be trained on vtab: it is too wide.",
+        "1 run of ETHER failed on glue topic: "
+        "python -m study.atlas only=glue_topic method=ether retry=failed.",
+        "2 runs on glue topic are not done, of ETHER (2): python -m study.atlas only=glue_topic.",
+        "instruct was not run: python -m study.atlas only=instruct.",
+    ]
+    assert missing(collected, "lora") == [
+        "instruct was not run: python -m study.atlas only=instruct method=lora."
+    ]
+
+
+def test_a_refused_study_is_missing_with_its_reason(folder: Path) -> None:
+    read = collect(folder)
+    vtab = {"vtab": read.tasks["vtab"]}
+    refused = Collected(folder, plan(refused="data changed"), vtab, {"vtab": read.runs["vtab"]})
+    assert missing(refused)[1:3] == [
+        "glue topic was refused: data changed.",
+        "60 runs on glue topic are not done, of ETHER (20), LoRA (20), peft:oft (20): "
+        "python -m study.atlas only=glue_topic.",
+    ]
+
+
+def test_the_pages_hang_together_and_need_nothing_from_elsewhere(folder: Path) -> None:
+    pages = sorted(folder.rglob("*.html"))
+    assert [page.relative_to(folder).as_posix() for page in pages] == [
+        "index.html", "methods/ether.html", "methods/lora.html", "methods/peft_oft.html",
+        "tasks/glue_topic.html", "tasks/vtab.html",
+    ]  # fmt: skip
+    for page in pages:
+        text = re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.S)
+        assert "http" not in text
+        for address in re.findall(r'(?:href|src)="([^"]+)"', text):
+            if not address.startswith("#"):
+                assert (page.parent / address).exists(), (page, address)
+        ids = re.findall(r'id="([^"]+)"', text)
+        assert len(ids) == len(set(ids))
+        assert {address[1:] for address in re.findall(r'href="(#[^"]+)"', text)} <= set(ids)
+
+
+def test_the_index_has_a_row_and_a_sentence_for_each_method_and_says_what_is_missing(folder: Path) -> None:
+    text = (folder / "index.html").read_text()
+    rows = re.findall(r'<tr><td data-value="([^"]+)"><a href="methods/', text)
+    assert sorted(rows) == ["ETHER", "LoRA", "peft:oft"]
+    assert "instruct was not run" in text and "it is too wide" in text
+    assert 'src="figures/ranks.svg"' in text
+    table = pd.read_csv(folder / "atlas.csv")
+    assert len(table) == 3 and "rank_score" in table
+
+
+def test_a_page_of_a_method_has_its_reference_and_options(folder: Path) -> None:
+    text = (folder / "methods" / "lora.html").read_text()
+    assert "@inproceedings{hu2022lora" in text and "method.lora.blocks" in text
+    assert "python -m study.atlas method=lora" in text
+
+
+def test_no_atlas_and_a_damaged_one_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="atlas.json is missing; it is made by: python -m study.atlas"):
+        draw(tmp_path)
+    (tmp_path / "atlas.json").write_text("{")
+    with pytest.raises(UsageError, match=r"atlas.json cannot be read: .*writes it anew"):
+        draw(tmp_path)
+    plan().write(tmp_path)
+    with pytest.raises(UsageError, match="holds no run that ended"):
+        draw(tmp_path)
