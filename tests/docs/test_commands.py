@@ -37,7 +37,7 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"name=(reviews|requests|photos)", [*UNDRAWN, "lr=1e-3", "method=ether"]),
     (r"task=instruct$", [*SMALL, TWO_RATES, "method=ether,lora"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
-    (r"task=s2i$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
+    (r"task=s2i( .*longer_s2i)?$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
     (r"sweep perturbation task=s2i", [*UNDRAWN, "method=ether", "task.noise=0.1", "task.sampling_steps=2"]),
     (r"sweep hyperspherical task=s2i", [*UNDRAWN, "method=ether", "lr=1e-2", "task.sampling_steps=2"]),
     (r"task=subject$", [*UNDRAWN, "lr=1e-2", "method=ether", *FEW_PICTURES]),
