@@ -104,7 +104,7 @@ def check_same_space(folder: Path, there: SpaceTrials, settings: SweepSettings) 
     now = {"sampler": settings.sampler, "sampler_seed": settings.sampler_seed}
     then: dict[str, object] = {"sampler": there.sampler, "sampler_seed": there.seed}
     if settings.sampler in space.LEARNING:
-        now, then = {**now, "wave": settings.wave}, {**then, "wave": there.wave}  # type: ignore[dict-item]
+        now, then = {**now, "wave": settings.wave}, {**then, "wave": there.wave}
     for method in there.methods.keys() & set(settings.methods):
         its_space = space.of_method(settings.space, method)
         keys = its_space.keys() | there.methods[method].space.keys()
