@@ -53,7 +53,7 @@ PROPOSED = ("ether", "ether_plus")
 LEAST_PANEL = 2.2
 """Inches that a panel with axes of its own needs in print; narrower ones go below each other."""
 
-LINE = 26
+LINE = 20
 """Letters in a line of an upright axis label in print."""
 
 SETTINGS: dict[Any, Any] = {

@@ -90,18 +90,22 @@ def test_the_bare_model_by_hand() -> None:
     assert elements == 2 * 3 * 5 * 8 + 1 + 2 * 5 * 8
 
 
-@pytest.mark.parametrize("method,blocks,products", [("ether", 1, 2), ("ether", 4, 8), ("ether_plus", 2, 8)])
-def test_the_activation_side_by_hand(method: str, blocks: int, products: int) -> None:
-    """t thin vectors: x C and its result C^T, 2 t_c d each; backward twice that, less what x does not need.
+@pytest.mark.parametrize("method,blocks,bands", [("ether", 1, 1), ("ether", 4, 2), ("ether_plus", 2, 2)])
+def test_the_activation_side_by_hand(method: str, blocks: int, bands: int) -> None:
+    """Thin products: every vector of a band with a token's part of it, (tokens, d) x (vectors / bands).
 
-    The input needs no gradient here, so of x C only C's is computed, and of the addmm both factors'.
+    Forward: products with x, and the vectors they scale. Backward: products with the gradient and with x, the
+    sums of both over tokens, and the gradient's own image. Of an output side, whose input is not kept, the
+    sums and products go through W: rows of as many vectors, each with its image under the inner side.
     """
     width, tokens, sides = 16, 5, 2 if method == "ether_plus" else 1
     vectors = blocks * sides
-    thin = 2 * tokens * width * vectors
+    thin = 2 * tokens * width * vectors // bands
     flops, _, _ = count_step(adapted(Layers(width, "q"), method, blocks=blocks), tokens)
-    inside = 2 * thin + 3 * thin  # forward; backward of x C (C), of addmm (both factors)
-    outside = 6 * thin if sides == 2 else 0  # the output side: its input needs a gradient as well
+    inside = 2 * thin + 5 * thin
+    rows_image = 2 * 2 * vectors * width * vectors // bands
+    through_w = 2 * vectors * width // bands * width + 2 * tokens * width * vectors + rows_image
+    outside = 2 * thin + 3 * thin + 2 * through_w if sides == 2 else 0
     assert flops == 2 * 2 * tokens * width**2 + inside + outside
 
 

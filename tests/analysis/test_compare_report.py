@@ -24,7 +24,7 @@ from analysis.comparison.table import comparison_table
 from analysis.reporting.page import Picture
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-PICTURES = ("pareto", "robustness", "convergence", "distances", "he_training")
+PICTURES = ("pareto", "robustness", "tuning_cost", "convergence", "distances", "he_training")
 
 
 def page_of(folder: Path) -> str:
@@ -120,7 +120,7 @@ def test_the_report_in_a_real_browser(folder: Path, tmp_path: Path) -> None:
         "decisions: [...document.querySelectorAll('#comparison-table tbody td:last-child')]"
         ".map(cell => cell.innerText),"
         "sentences: document.querySelectorAll('#verdicts p').length,"
-        "painted: [...document.images].every(i => i.naturalWidth > 700),"
+        "painted: [...document.images].every(i => i.naturalWidth > 500),"
         "wide: document.documentElement.scrollWidth,"
         "cut: (box => box.scrollWidth - box.clientWidth)"
         "(document.querySelector('#comparison-table').parentElement)}); })</script></body>"

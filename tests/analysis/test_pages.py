@@ -92,7 +92,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_report_can_be_explored(report: Path, tmp_path: Path) -> None:
     said = ask(report, tmp_path)
-    assert said["live"] == said["charts"] == 4 and not said["pictures"]
+    assert said["live"] == said["charts"] == 5 and not said["pictures"]
     assert said["loaded"] == [] and said["painted"] and said["anchors"]
     assert said["buttons"] and not any("hare" in title for title in said["buttons"])  # sends nothing away
     assert "HRA" in said["hover"] and "3 seeds" in said["hover"] and "[" in said["hover"]
@@ -120,7 +120,7 @@ def test_in_the_dark_the_page_is_dark(report: Path, tmp_path: Path) -> None:
 def test_a_comparison_is_served_in_the_same_way(tmp_path: Path) -> None:
     page = draw_comparison(write(tmp_path / "s", synthetic.records(CURVES, LRS, 3)))
     said = ask(page, tmp_path, 400)
-    assert said["live"] == said["charts"] == 5 and said["wide"] <= 400 and said["loaded"] == []
+    assert said["live"] == said["charts"] == 6 and said["wide"] <= 400 and said["loaded"] == []
     assert said["pressed"] == "true"
 
 

@@ -81,7 +81,7 @@ def test_with_every_study_every_claim_is_judged(tmp_path: Path) -> None:
     page = (tmp_path / "paper" / "report.html").read_text()
     assert (
         page.count("data:image/svg+xml;base64,")
-        == len(FIGURES) + 2 + 1 + 2  # grids, ranks, Tables 4 and 5 beside
+        == len(FIGURES) + 2 + 3 + 2  # grids; ranks, travel, profiles; Tables 4 and 5 beside
         and "moves the learning-rate axis" in page
     )
     for where in ("glue_similarity", "instruct"):

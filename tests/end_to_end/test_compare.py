@@ -31,7 +31,7 @@ def test_what_stands_on_the_command_line() -> None:
          "task.steps=5", "task=vtab", "sweep=lr_grid", "seeds=3"]
     )  # fmt: skip
     assert names == ["hra=peft:HRA,r=4", "peft:BOFT", "my.py"]
-    assert keys == {"baseline": "ether_plus,blocks=2", "sweep": "lr_grid", "name": ""}
+    assert keys == {"baseline": "ether_plus,blocks=2", "sweep": "lr_grid", "name": "", "cfg": ""}
     assert overrides == ["lr=1e-3,1e-2", "task.steps=5", "task=vtab", "seeds=3"]
 
 

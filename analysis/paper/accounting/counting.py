@@ -12,6 +12,15 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 
+def _added_product(into: torch.Size, a: torch.Size, b: torch.Size, **_: Any) -> int:
+    """FLOPs of c + a b, of the shapes of c, a and b, with or without an axis of batches."""
+    return 2 * a.numel() * b[-1]
+
+
+IN_PLACE = {torch.ops.aten.addmm_: _added_product, torch.ops.aten.baddbmm_: _added_product}
+"""Matrix products that torch's counter passes over, and what counts them."""
+
+
 class Elementwise(TorchDispatchMode):
     """Counts the work of all operators that are no matrix product, one operation per element.
 
@@ -34,7 +43,8 @@ class Elementwise(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
         read = [t.numel() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        if read and not func.is_view and packet not in flop_registry and packet not in self.FREE:
+        is_product = packet in flop_registry or packet in IN_PLACE
+        if read and not func.is_view and not is_product and packet not in self.FREE:
             written = [t.numel() for t in tree_leaves(out) if isinstance(t, Tensor)]
             self.elements += max(read if torch.Tag.reduction in func.tags else written, default=0)
         return out
@@ -58,7 +68,7 @@ def count_step(model: nn.Module, tokens: int) -> np.ndarray:
             saved[storage._cdata] = storage.nbytes()
         return tensor
 
-    counter, elementwise = FlopCounterMode(display=False), Elementwise()
+    counter, elementwise = FlopCounterMode(display=False, custom_mapping=IN_PLACE), Elementwise()
     with elementwise, counter:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = model(input_ids=inputs, attention_mask=mask, use_cache=False).logits.sum()
