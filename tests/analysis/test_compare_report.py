@@ -59,7 +59,7 @@ def test_a_missing_seed_and_a_failed_run_leave_out_what_needs_them(tmp_path: Pat
     seeds = comparison_table(study).set_index("quantity")["seeds"]
     assert seeds.to_dict() == {"tuned_test": 4, "regret_window": 4, "plateau_10": 3, "divergence_rate": 3}
     html = page_of(tmp_path / "s")
-    assert "1 runs failed." in html and "10 runs are missing from the grid" in html
+    assert "1 runs failed." in html and "10 runs that were planned are missing" in html
 
 
 def test_wrong_usage_is_one_line_and_exit_code_two(study_command: Callable, tmp_path: Path) -> None:
