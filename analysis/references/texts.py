@@ -35,27 +35,29 @@ def rewritten(text: str, reference: Path = REFERENCE) -> str:
     for start, line in enumerate(lines):
         if not (mark := MARK.fullmatch(line.strip())):
             continue
-        columns, scale = mark["columns"].split(), 100 if mark["percent"] else 1
+        scale = 100 if mark["percent"] else 1
+        columns = [_texts(column, scale, reference) for column in mark["columns"].split()]
         for i in range(start + 1, len(lines)):
             if not lines[i].startswith("|"):
                 break
-            lines[i] = _row(lines[i], columns, scale, reference)
+            lines[i] = _row(lines[i], columns)
     return "".join(lines)
 
 
-def _row(line: str, columns: list[str], scale: int, reference: Path) -> str:
+def _row(line: str, columns: list[dict[str, str]]) -> str:
     name, *cells = (cell.strip() for cell in line.strip().strip("|").split("|"))
     if len(cells) != len(columns):
         raise UsageError(f"{line.strip()}: {len(cells)} columns, and its table's mark names {len(columns)}")
+    method = name.partition(" ")[0]
     new = [
-        cell if cell in ("", "-") else _figure(column, name, scale, reference) or cell
-        for cell, column in zip(cells, columns, strict=True)
+        cell if cell in ("", "-") else texts.get(method, cell)
+        for cell, texts in zip(cells, columns, strict=True)
     ]
     return line if new == cells else f"| {' | '.join([name, *new])} |\n"
 
 
-def _figure(column: str, name: str, scale: int, reference: Path) -> str:
-    """`.908 [.897, .919]`; empty if no method has that name."""
+def _texts(column: str, scale: int, reference: Path) -> dict[str, str]:
+    """The figures of a column, `.908 [.897, .919]`, by the name of the method."""
     study, _, figure = column.partition(".")
     path = reference / study / "robustness.csv"
     if not path.exists():
@@ -63,13 +65,12 @@ def _figure(column: str, name: str, scale: int, reference: Path) -> str:
     table = pd.read_csv(path)
     if figure not in table:
         raise UsageError(f"{column}: {path} has no column {figure}")
-    first_word = name.split()[0] if name else ""
-    rows = table[[label_name(*of) == first_word for of in zip(table["label"], table["method"], strict=True)]]
-    if rows.empty:
-        return ""
-    value, low, high = (float(rows[f"{figure}{end}"].iloc[0]) for end in ("", "_low", "_high"))
-    interval = f" [{number(low, scale)}, {number(high, scale)}]" if math.isfinite(low + high) else ""
-    return f"{number(value, scale)}{interval}"
+    texts: dict[str, str] = {}
+    for _, row in table.iterrows():
+        value, low, high = (float(row[f"{figure}{end}"]) for end in ("", "_low", "_high"))
+        interval = f" [{number(low, scale)}, {number(high, scale)}]" if math.isfinite(low + high) else ""
+        texts.setdefault(label_name(row["label"], row["method"]), f"{number(value, scale)}{interval}")
+    return texts
 
 
 def number(value: float, scale: int) -> str:
