@@ -44,14 +44,11 @@ def _table(
 
 
 def _tuning_row(row: Mapping[str, str]) -> tuple[str, ...]:
-    budget, low, high = (float(row.get(f"budget{end}") or "nan") for end in ("", "_low", "_high"))
-    interval = f" [{low:.0f}, {high:.0f}]" if math.isfinite(low) and math.isfinite(high) else ""
-    needed = f"{budget:.0f}{interval}" if math.isfinite(budget) else "-"
     return (
         row["label"],
         row["trials"],
         _with_interval(row, "best_test"),
-        needed,
+        _with_interval(row, "budget", decimals=0),
         _with_interval(row, "area"),
     )
 
@@ -68,10 +65,11 @@ def _row(row: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _with_interval(row: Mapping[str, str], column: str) -> str:
+def _with_interval(row: Mapping[str, str], column: str, decimals: int = 3) -> str:
     """`0.908 [0.897, 0.919]`; a dash where the study cannot say."""
     value, low, high = (float(row.get(f"{column}{end}") or "nan") for end in ("", "_low", "_high"))
     if not math.isfinite(value):
         return "-"
-    interval = f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) and math.isfinite(high) else ""
-    return f"{value:.3f}{interval}"
+    known = math.isfinite(low) and math.isfinite(high)
+    interval = f" [{low:.{decimals}f}, {high:.{decimals}f}]" if known else ""
+    return f"{value:.{decimals}f}{interval}"
