@@ -185,7 +185,8 @@ def test_help_and_dry_run_answer_at_once_without_torch(study_command: Command) -
 
 
 def test_a_dry_run_of_something_new_says_what_it_cannot_know(study_command: Command) -> None:
-    result = study_command("study.sweep", "lr_grid", "dry_run=true", "method.ether.blocks=8")
+    unmeasured = "task.batch_size=11"  # of no reference study, whose measurements a dry run would use
+    result = study_command("study.sweep", "lr_grid", "dry_run=true", "method.ether.blocks=8", unmeasured)
     assert result.returncode == 0 and "time are measured at launch" in result.stdout
     assert "ether (blocks=8): 45 runs; 1,728 parameters" in result.stdout  # which the model's shape tells
 
