@@ -27,12 +27,20 @@ TOKENS = 512
 """On which a single layer is timed."""
 
 
+def layers_in_blocks(model: nn.Module) -> list[str]:
+    """The names of linear layers within the model's blocks, as a task that names none adapts them."""
+    within = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+    linear = (n for blocks in within for n, m in blocks.named_modules() if isinstance(m, nn.Linear))
+    return sorted({name.partition(".")[2] for name in linear})
+
+
 class Packs:
     """A pack of each method on one task, made when it is first asked for."""
 
     def __init__(self, task: str, size: int) -> None:
         self.settings = config.load("lr_grid", [f"task={task}", "scale=mini"])
         self.task, self.size = tasks.load(self.settings.task), size
+        self.targets = self.settings.task.target_modules or layers_in_blocks(self.task.model())
         self._packs: dict[str, Training] = {}
         self._geometry: dict[str, float] = {}
 
@@ -40,7 +48,7 @@ class Packs:
         if method not in self._packs:
             settings, options = self.settings.task, self.settings.method.get(method, {})
             head = list(self.task.head_modules) if settings.head_lr else None
-            adapter = methods.config(method, options, settings.target_modules, head)
+            adapter = methods.config(method, options, self.targets, head)
             runs = [Hyperparameters(1e-3, run // 9) for run in range(self.size)]
             made = self._packs[method] = Training(self.task, self.task.model(), adapter, runs)
             geometry: Any = made.geometry
@@ -72,7 +80,7 @@ class Packs:
     def frozen(self) -> dict[str, float]:
         """Seconds per run of the bare model on a pack's batch: forward, and back to what is adapted first."""
         model, settings = self.task.model(), self.settings.task
-        names = [*settings.target_modules, *(self.task.head_modules if settings.head_lr else [])]
+        names = [*self.targets, *(self.task.head_modules if settings.head_lr else [])]
         first = next(m for n, m in model.named_modules() if any(f".{n}".endswith(f".{t}") for t in names))
         batches = [self.task.batch(run // 9, 0) for run in range(self.size)]
         batch = self.task.collate(batches)

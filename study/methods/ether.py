@@ -21,7 +21,7 @@ from study.methods.multiplicative import (
     register,
     times,
 )
-from study.methods.tuner.projections import as_columns, project, projected_linear, unit
+from study.methods.tuner.projections import as_rows, project, projected_linear, unit
 
 REFLECTION = (-2.0,)
 """I - 2 u u^T."""
@@ -96,9 +96,9 @@ class EtherLayer(NormalsLayer):
 
     @staticmethod
     def closed_form(weights: Tensor, p: Parameters) -> LowRank:
-        """W H = W - 2 (W C) C^T, where C: (d, n) holds the normals as columns."""
-        columns = as_columns(unit(p["ether_u"]).unsqueeze(-3))
-        return LowRank(-2 * times(weights, columns), columns)
+        """W H = W - 2 (W C^T) C, where C: (n, d) holds the normals as rows."""
+        units = unit(p["ether_u"]).unsqueeze(-3)
+        return LowRank(-2 * times(weights, units), as_rows(units))
 
 
 register(EtherConfig, EtherLayer)

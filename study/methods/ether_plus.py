@@ -14,7 +14,7 @@ from torch import Tensor
 
 from study.methods.ether import NormalsConfig, NormalsLayer, random_normals
 from study.methods.multiplicative import LowRank, Parameters, block_width, register, times
-from study.methods.tuner.projections import as_columns, project, projected_linear, unit
+from study.methods.tuner.projections import as_rows, project, projected_linear, unit
 
 RELAXED = (-1.0, 1.0)
 """I - u u^T + v v^T."""
@@ -73,17 +73,19 @@ class EtherPlusLayer(NormalsLayer):
 
     @staticmethod
     def closed_form(weights: Tensor, p: Parameters) -> LowRank:
-        """W1 = W + (W C S) C^T on the input side, then W1 + D (W1^T D S)^T on the output side.
+        """W1 = W + (W C^T S) C on the input side, then W1 + D^T S (D W1) on the output side.
 
-        C: (d, 2n) and D: (f, 2n) hold the normals u and v of a side as columns, S their signs -1 and 1.
+        C: (2n, d) and D: (2n, f) hold the normals u and v of a side as rows, S their signs -1 and 1.
         """
-        columns, signs = _columns_and_signs(p["ether_plus_u_in"], p["ether_plus_v_in"])
-        left = times(weights, columns) * signs
+        units = _units(p, "in")
+        rows, signs = as_rows(units), _signs(units)
+        left = signs * times(weights, units)
         if "ether_plus_u_out" not in p:
-            return LowRank(left, columns)
-        outer, outer_signs = _columns_and_signs(p["ether_plus_u_out"], p["ether_plus_v_out"])
-        images = times(weights.mT, outer) + columns @ (left.mT @ outer)  # W1^T D
-        return LowRank(torch.cat([left, outer], -1), torch.cat([columns, images * outer_signs], -1))
+            return LowRank(left, rows)
+        units = _units(p, "out")
+        outer, signs = as_rows(units), _signs(units)
+        images = times(weights.mT, units) + (outer @ left.mT) @ rows  # D W1
+        return LowRank(torch.cat([left, outer], -2), torch.cat([rows, signs * images], -2))
 
 
 def _normals(p: Parameters, side: str) -> Tensor:
@@ -91,10 +93,14 @@ def _normals(p: Parameters, side: str) -> Tensor:
     return torch.stack([p[f"ether_plus_u_{side}"], p[f"ether_plus_v_{side}"]])
 
 
-def _columns_and_signs(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., n, b) each -> (..., n b, 2n), and the sign of each column, (2n,)."""
-    signs = torch.tensor([*RELAXED] * u.shape[-2], dtype=u.dtype, device=u.device)
-    return as_columns(unit(torch.stack([u, v], -3))), signs
+def _units(p: Parameters, side: str) -> Tensor:
+    """u and v of a side at length one, of many layers and runs, (..., 2, n, b)."""
+    return unit(torch.stack([p[f"ether_plus_u_{side}"], p[f"ether_plus_v_{side}"]], -3))
+
+
+def _signs(units: Tensor) -> Tensor:
+    """Those of the rows that units, (..., 2, n, b), make: (2n, 1)."""
+    return torch.tensor([*RELAXED] * units.shape[-2], dtype=units.dtype, device=units.device).unsqueeze(-1)
 
 
 register(EtherPlusConfig, EtherPlusLayer)

@@ -8,7 +8,7 @@ as `cayley_oft`, for `oft` is taken there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,11 +26,37 @@ from study.methods.multiplicative import (
 
 def cayley(r: Tensor) -> Tensor:
     """(..., b, b) of any matrices -> (..., b, b) of rotations (determinant +1)."""
-    skew = (r - r.mT) / 2
-    identity = torch.eye(r.shape[-1], dtype=r.dtype, device=r.device)
-    # (I + S)(I - S)^-1 = 2 (I - S)^-1 - I; I - S is never singular, and an inverse has the cheaper
-    # backward (two products). inv_ex raises nothing, so a diverged run cannot stop its neighbours.
-    return 2 * torch.linalg.inv_ex(identity - skew).inverse - identity
+    q: Tensor = Cayley.apply(r)  # type: ignore[no-untyped-call]
+    return q
+
+
+class Cayley(torch.autograd.Function):
+    """Q = (I + S)(I - S)^-1 = 4 A^-1 - I with A = 2 I - 2 S = 2 I + R^T - R, in as few passes as it takes.
+
+    A is never singular, and Q + I is all that the gradient needs: X - X^T, where 4 X = (Q + I)^T G (Q + I)^T.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(r: Tensor) -> Tensor:
+        a = r.mT - r
+        a.diagonal(dim1=-2, dim2=-1).add_(2.0)
+        # inv_ex raises nothing, so a diverged run cannot stop its neighbours.
+        q = torch.linalg.inv_ex(a).inverse.mul_(4.0)
+        q.diagonal(dim1=-2, dim2=-1).sub_(1.0)
+        return q
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (q,) = ctx.saved_tensors
+        moved = (q + torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)).mT
+        x = moved @ (grad / 4) @ moved
+        return x - x.mT
 
 
 @dataclass

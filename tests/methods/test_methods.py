@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from study import methods
 from study.methods.multiplicative import MultiplicativeLayer, block_width
+from study.methods.oft import cayley
 from study.testing import method_contract as contract
 from study.training.geometry import distance_to_identity, hyperspherical_energy
 from study.training.packing import pack
@@ -173,6 +174,16 @@ def test_oft_is_a_rotation_even_at_large_parameters() -> None:
     q = layer_of(model).dense_blocks("in")
     torch.testing.assert_close(q @ q.mT, torch.eye(6, dtype=q.dtype).expand_as(q), rtol=0, atol=1e-9)
     torch.testing.assert_close(torch.linalg.det(q), torch.ones(4, dtype=q.dtype))
+
+
+def test_the_cayley_transform_is_its_definition_and_so_are_its_gradients() -> None:
+    r = 3 * torch.randn(4, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    skew, identity = (r - r.mT) / 2, torch.eye(5, dtype=torch.float64)
+    torch.testing.assert_close(cayley(r), (identity + skew) @ torch.linalg.inv(identity - skew))
+    torch.testing.assert_close(cayley(r) @ cayley(r).mT, identity.expand(4, 5, 5))
+    torch.testing.assert_close(torch.vmap(cayley)(r), cayley(r))
+    r.requires_grad_()
+    assert torch.autograd.gradcheck(cayley, r) and torch.autograd.gradgradcheck(cayley, r)
 
 
 def test_oft_equals_pefts_oft_with_the_exact_cayley_transform() -> None:

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from study import methods
 from study.methods.ether import EtherLayer
 from study.methods.multiplicative import Parameters
+from study.planning.profile import RunMapping
 from study.training.packing import PackedModel, RunParameters, pack
 
 SEEDS = [0, 1, 2]
@@ -129,6 +130,45 @@ def test_a_pack_is_its_mapped_layers_and_its_runs_alone(method: str, options: Op
         state = alone.state_dict(own.stack().detach(), 0)
         alone.peft_model.load_state_dict(state)
         torch.testing.assert_close(alone.peft_model(x=x[rows]), y, rtol=1e-4, atol=1e-5)
+        alone.close()
+
+
+class Relative(nn.Module):
+    """Feeds adapted layers a batch, rows of positions that all examples share, and one vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.transposed = nn.Linear(16, 32), Conv1D(16, 32)
+        self.down, self.wide = nn.Linear(32, 16, bias=False), nn.Linear(16, 16)
+        self.positions = nn.Buffer(torch.randn(5, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(rows, 5, 16) -> (rows, 5, 16)"""
+        moved = self.transposed(self.up(x).tanh()) + self.wide(self.positions)
+        return self.down(self.up(moved).sin()) * self.wide(self.positions[0]).cos()
+
+
+@pytest.mark.parametrize(("method", "options"), FORMED, ids=str)
+def test_layers_step_out_of_a_mapped_model(method: str, options: Options) -> None:
+    def relative() -> Relative:
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            return Relative().requires_grad_(False).eval()
+
+    config, x = config_of(method, options), inputs(len(SEEDS) * 2, 5, 16)
+    packed, parameters = pack(relative(), config, SEEDS, RunMapping.MODEL)
+    for seed, vector in zip(SEEDS, parameters.adapters, strict=True):
+        vector.data += 0.1 * torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
+    together = results(packed, parameters, x)
+    assert formed(packed, parameters.stack()) == sorted(LAYERS)
+    packed._closed_forms._groups.clear()
+    assert_same(together, results(packed, parameters, x))
+    packed.close()
+    for run, seed in enumerate(SEEDS):
+        alone, _ = pack(relative(), config, [seed])
+        rows = slice(2 * run, 2 * run + 2)
+        y, slope, x_slope = results(alone, parameters.of_run(run), x[rows])
+        assert_same((y, slope[0], x_slope), (together[0][rows], together[1][run], together[2][rows]))
         alone.close()
 
 

@@ -12,13 +12,20 @@ import torch
 from torch import Tensor
 
 
+def layers_of(value: Tensor) -> list[Tensor]:
+    """(layers, ...) as one tensor per layer; the gradient of a single layer's is not copied."""
+    return list(value.unbind()) if len(value) > 1 else [value.squeeze(0)]
+
+
 @dataclass(frozen=True)
 class LowRank:
-    """W' = W + left right^T.
+    """W' = W + left^T right.
+
+    Vectors are rows: products with few rows are several times as fast as those with few columns.
 
     Attributes:
-        left: (layers, runs, f, k).
-        right: (layers, runs, d, k).
+        left: (layers, runs, k, f).
+        right: (layers, runs, k, d).
     """
 
     left: Tensor
@@ -26,7 +33,7 @@ class LowRank:
 
     def by_layer(self) -> list[LowRank]:
         """That of each layer, without the axis of layers."""
-        return [LowRank(*both) for both in zip(self.left.unbind(), self.right.unbind(), strict=True)]
+        return [LowRank(*both) for both in zip(layers_of(self.left), layers_of(self.right), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -41,18 +48,23 @@ class InputBlocks:
 
     def by_layer(self) -> list[InputBlocks]:
         """That of each layer, without the axis of layers."""
-        return [InputBlocks(blocks) for blocks in self.blocks.unbind()]
+        return [InputBlocks(blocks) for blocks in layers_of(self.blocks)]
 
 
 ClosedForm = LowRank | InputBlocks
 
 
-def times(weights: Tensor, columns: Tensor) -> Tensor:
-    """Each layer's weight times every run's columns: (layers, runs, d, k) -> (layers, runs, f, k).
+def times(weights: Tensor, vectors: Tensor) -> Tensor:
+    """Each layer's weight times every run's vectors, each of which is zero outside a block.
 
-    One matrix product per layer, over the columns of all its runs.
+    One matrix product per layer and block, over the vectors of all runs.
 
     Args:
-        weights: (layers, f, d).
+        weights: (layers, f, n b).
+        vectors: t in each of n blocks, (layers, runs, t, n, b).
+
+    Returns:
+        (layers, runs, n t, f).
     """
-    return torch.einsum("lfd,lrdk->lrfk", weights, columns)
+    by_block = weights.unflatten(-1, vectors.shape[-2:])
+    return torch.einsum("lfnb,lrtnb->lrntf", by_block, vectors).flatten(2, 3)

@@ -25,11 +25,11 @@ def unit(u: Tensor) -> Tensor:
     return u / u.norm(dim=-1, keepdim=True)
 
 
-def as_columns(units: Tensor) -> Tensor:
-    """The blocks' vectors as columns, each zero outside its block: (..., t, n, b) -> (..., n b, n t)."""
+def as_rows(units: Tensor) -> Tensor:
+    """The blocks' vectors as rows, each zero outside its block: (..., t, n, b) -> (..., n t, n b)."""
     blocks = units.shape[-2]
     diagonal = torch.eye(blocks, dtype=units.dtype, device=units.device)[:, None, :, None]
-    return (units.movedim(-3, -1).unsqueeze(-2) * diagonal).flatten(-2).flatten(-3, -2)
+    return (units.transpose(-3, -2).unsqueeze(-2) * diagonal).flatten(-2).flatten(-3, -2)
 
 
 class Projections:
@@ -59,7 +59,7 @@ class Projections:
         units = self._units.unflatten(1, (self._bands, -1)).transpose(0, 1)  # (m, t, n / m, b)
         factors = [*coefficients] * (blocks // self._bands)
         self._factors = torch.tensor(factors, dtype=normals.dtype, device=normals.device).unsqueeze(-1)
-        rows = units.squeeze(2) if self._bands == blocks else as_columns(units).mT
+        rows = units.squeeze(2) if self._bands == blocks else as_rows(units)
         self.rows = rows.contiguous().to(dtype)
         self.scaled = (rows * self._factors).to(dtype)
 

@@ -21,6 +21,10 @@ from study.methods.multiplicative import ClosedForm, LowRank, MultiplicativeLaye
 from study.training.packing.functional import Tensors
 from study.training.packing.run_linear import RunLinear, is_small, pays
 
+MOST_STACKED = 512
+"""Numbers that a run has in a layer, for layers to be computed together: what is saved in calls must not be
+lost in copies, there and in the backward pass."""
+
 FormFunction = Callable[[Tensor, Tensors], ClosedForm]
 """Of weights, (layers, f, d), and parameters, (layers, runs, ...)."""
 
@@ -83,8 +87,10 @@ class ClosedForms:
         for name, owner in owners.items():
             formed = _formed(owner, shapes.get(name, {}))
             if formed is not None:
-                # Weights of a large layer are not copied beside others'.
-                place = formed.weight.shape if is_small(formed.weight) else name
+                # Neither weights of a large layer nor many parameters are copied beside others'.
+                numbers = sum(shapes[name][known].numel() for known in formed.parameters.values())
+                together = is_small(formed.weight) and numbers <= MOST_STACKED
+                place = formed.weight.shape if together else name
                 key = (formed.kind, place, tuple(shapes[name].items()))
                 self._groups.setdefault(key, {})[name] = formed
 
@@ -100,10 +106,10 @@ class ClosedForms:
         """
         linears = {}
         for layers in self._groups.values():
-            first, *others = layers.values()
-            weights = torch.stack([each.weight for each in layers.values()]) if others else first.weight[None]
+            first = next(iter(layers.values()))
+            weights = _stacked([each.weight for each in layers.values()])
             parameters = {
-                name: torch.stack([tensors[layer][in_layer] for layer in layers])
+                name: _stacked([tensors[layer][in_layer] for layer in layers])
                 for name, in_layer in first.parameters.items()
             }
             forms: Sequence[ClosedForm] = first.function(weights, parameters).by_layer()
@@ -111,6 +117,11 @@ class ClosedForms:
                 magnitudes = tensors[name][formed.magnitudes] if formed.magnitudes else None
                 linears[name] = RunLinear(formed.weight, formed.base.bias, form, magnitudes)
         return linears
+
+
+def _stacked(of_layers: Sequence[Tensor]) -> Tensor:
+    """(layers, ...); that of a single layer is not copied."""
+    return torch.stack([*of_layers]) if len(of_layers) > 1 else of_layers[0].unsqueeze(0)
 
 
 def _formed(owner: nn.Module, shapes: Mapping[str, torch.Size]) -> FormedLayer | None:
@@ -155,4 +166,5 @@ def _lora(layer: BaseTunerLayer, shapes: Mapping[str, torch.Size]) -> FormedLaye
 
 
 def _lora_form(scaling: float, weights: Tensor, p: Tensors) -> LowRank:
-    return LowRank(scaling * p["b"], p["a"].mT)
+    b = p["b"].mT
+    return LowRank(b if scaling == 1.0 else scaling * b, p["a"])

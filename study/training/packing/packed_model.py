@@ -11,7 +11,8 @@ three ways (`RunMapping`):
 - loops: the same, but such a module computes one run after the other. For methods that vmap cannot map:
   those with an `autograd.Function` of the old kind, or that decide by a number that they draw.
 - model: the whole model's forward is mapped. For models that feed an adapted layer something without a batch
-  axis, as DeBERTa its shared relative positions. Fails where a per-run padding mask meets SDPA.
+  axis, as DeBERTa its shared relative positions. Fails where a per-run padding mask meets SDPA. Layers with a
+  closed form step out of the mapping (`MappedLayer`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from study.training.packing.adapted_layer import AdaptedLayer
 from study.training.packing.closed_forms import ClosedForms
 from study.training.packing.functional import ModuleFunction, Tensors, map_over_runs
 from study.training.packing.injection import Injection
+from study.training.packing.mapped_layer import MappedLayer
 from study.training.packing.packed_module import PackedModule, Seated
 from study.training.packing.parameters import RunParameters
 from study.training.packing.run_linear import RunLinear
@@ -80,6 +82,7 @@ class PackedModel:
             name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS or is_slow_mapped(owner))
             for name, owner in self.owners.items()
         }
+        self._mapped_layers = {name: MappedLayer(owner, self.runs) for name, owner in self.owners.items()}
         self._closed_forms = ClosedForms(self.owners, self._shapes())
         parents = [name.rpartition(".") for name in self.owners]
         self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
@@ -99,19 +102,30 @@ class PackedModel:
             ]
             with Seated(self._seats, modules):
                 return function(self.base, batch)
+        return self._map_model(tensors, function, batch)
+
+    def _map_model(self, tensors: dict[str, Tensors], function: Forward, batch: dict[str, Tensor]) -> Tensor:
+        linears = self._linears(tensors)
+        layers = [self._mapped_layers[name].with_tensors(tensors[name], linears[name]) for name in linears]
+        seat_of = dict(zip(self.owners, self._seats, strict=True))
         stacked = {
             f"module.{module}.{name}": value
             for module, of_module in tensors.items()
             for name, value in of_module.items()
+            if module not in linears
         }
         model_function = ModuleFunction(self.base, function)
         by_run = {name: value.unflatten(0, (self.runs, -1)) for name, value in batch.items()}
 
-        def one(of_the_run: Tensors, batch_of_run: dict[str, Tensor]) -> Tensor:
+        def one(lane: Tensor, of_the_run: Tensors, batch_of_run: dict[str, Tensor]) -> Tensor:
+            for layer in layers:
+                layer.lane = lane
             return functional_call(model_function, of_the_run, (batch_of_run,), tie_weights=False)
 
-        with adapted_layers_noted(list(self.owners.values())):
-            return map_over_runs(one, stacked, by_run).flatten(0, 1)
+        lanes = torch.arange(self.runs, device=self.device)
+        others = [owner for name, owner in self.owners.items() if name not in linears]
+        with Seated([seat_of[name] for name in linears], layers), adapted_layers_noted(others):
+            return map_over_runs(one, lanes, stacked, by_run).flatten(0, 1)
 
     def tensors(self, flat: Tensor) -> dict[str, Tensors]:
         """What differs between the runs, (runs, ...), by module and name: what they train, and what their
