@@ -25,6 +25,7 @@ except ImportError:  # before the folders
 
 TOKENS = 512
 """On which a single layer is timed."""
+TURNS = 3
 
 
 def layers_in_blocks(model: nn.Module) -> list[str]:
@@ -98,24 +99,26 @@ class Packs:
 def layer_turn(method: str, options: dict[str, Any], width: int, steps: int) -> dict[str, float]:
     """Seconds of a training step of one adapted linear layer outside any pack, and of the bare one in turns.
 
-    Medians, and the median of the ratios of steps that follow one another: a machine that is busy for a while
-    slows both.
+    Medians over turns, and the median of the ratios of turns that follow one another: a machine that is busy
+    for a while slows both. A turn has steps in a row, as training has; its first find other memory in the caches.
     """
     torch.manual_seed(0)
     bare = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
     base: nn.Module = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
     adapted: nn.Module = get_peft_model(base, methods.config(method, options, ["0"]))
     x = torch.randn(1, TOKENS, width, requires_grad=True)
-    pairs = []
-    for _ in range(2 + steps):
+
+    def turn(model: nn.Module) -> float:
         seconds = []
-        for model in (bare, adapted):
+        for _ in range(2 + steps):
             start = time.process_time()
             model(x).square().mean().backward()
             seconds.append(time.process_time() - start)
-        pairs.append(seconds)
-    frozen, step = (statistics.median(each) for each in zip(*pairs[2:], strict=True))
-    ratio = statistics.median(of_adapted / of_bare for of_bare, of_adapted in pairs[2:])
+        return statistics.median(seconds[2:])
+
+    pairs = [(turn(bare), turn(adapted)) for _ in range(TURNS)]
+    frozen, step = (statistics.median(each) for each in zip(*pairs, strict=True))
+    ratio = statistics.median(of_adapted / of_bare for of_bare, of_adapted in pairs)
     return {"frozen": frozen, "step": step, "over_frozen": ratio}
 
 
