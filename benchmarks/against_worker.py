@@ -100,7 +100,7 @@ def layer_turn(method: str, options: dict[str, Any], width: int, steps: int) -> 
     """Seconds of a training step of one adapted linear layer outside any pack, and of the bare one in turns.
 
     Medians over turns, and the median of the ratios of turns that follow one another: a machine that is busy
-    for a while slows both. A turn has steps in a row, as training has; its first find other memory in the caches.
+    for a while slows both. A turn has steps in a row, as training has; its first find colder caches.
     """
     torch.manual_seed(0)
     bare = nn.Sequential(nn.Linear(width, width)).requires_grad_(False)
