@@ -4,7 +4,8 @@ Both work in turns on one thread each, a process per checkout, so that a machine
 both alike. Medians of CPU time, in results/benchmark/ (`--results` for another place):
 
     against          a pack of each method and task: milliseconds per run of a training step, over the bare
-                     frozen model's, of an evaluation and of a measurement of geometry; shares of a run
+                     frozen model's, of an evaluation and of a measurement of geometry; shares of a run; and
+                     its training and evaluation, sampling included, over what the bare model would take
     against_layers   a training step of one adapted layer outside any pack, over the bare layer's
 
 What only one of the two has is left empty for the other.
@@ -128,19 +129,22 @@ def in_turns(checkouts: Sequence[Checkout], rounds: int, **question: Any) -> dic
 def pack_rows(checkouts: Sequence[Checkout], task: str, size: int, rounds: int) -> list[Answer]:
     """A row per method and checkout, the first checkout being this one, whose frozen model is the limit."""
     rows = []
-    frozen = in_turns(checkouts[:1], rounds, ask="frozen", task=task, size=size)[checkouts[0].name]["step"]
+    frozen = in_turns(checkouts[:1], rounds, ask="frozen", task=task, size=size)[checkouts[0].name]
     for method in METHODS:
         found = in_turns(checkouts, rounds, ask="turn", task=task, size=size, method=method, steps=3)
         for name, costs in found.items():
             points = costs["evaluations"] + 1
+            evaluations = points + costs["test_over_valid"]
             seconds = {
                 "training": costs["steps"] * costs["step"],
-                "evaluation": (points + costs["test_over_valid"]) * costs["evaluation"],
+                "evaluation": evaluations * costs["evaluation"],
                 "geometry": points * costs["geometry"],
             }
+            limit = costs["steps"] * frozen["step"] + evaluations * frozen["evaluation"]
             row: Answer = {"task": task, "method": method, "revision": name, "pack_size": size}
             row |= {f"{kind}_ms": 1e3 * costs[kind] for kind in ("step", "evaluation", "geometry")}
-            row |= {"over_frozen": costs["step"] / frozen}
+            row |= {"over_frozen": costs["step"] / frozen["step"]}
+            row |= {"run_over_frozen": (seconds["training"] + seconds["evaluation"]) / limit}
             row |= {f"{kind}_share": value / sum(seconds.values()) for kind, value in seconds.items()}
             row |= {"seconds_per_run": sum(seconds.values())}
             rows.append(row)

@@ -79,7 +79,10 @@ class Packs:
         return {name: value / self.size for name, value in seconds.items()}
 
     def frozen(self) -> dict[str, float]:
-        """Seconds per run of the bare model on a pack's batch: forward, and back to what is adapted first."""
+        """Seconds per run of the bare model on a pack's batches: forward and back to what is adapted first, and an
+        evaluation. Of this file's own checkout alone."""
+        from study.training import passes
+
         model, settings = self.task.model(), self.settings.task
         names = [*self.targets, *(self.task.head_modules if settings.head_lr else [])]
         first = next(m for n, m in model.named_modules() if any(f".{n}".endswith(f".{t}") for t in names))
@@ -93,7 +96,14 @@ class Packs:
             for _ in range(2):  # the first warms up
                 start = time.process_time()
                 self.task.losses(self.task.forward(model, batch), batch).sum().backward()
-        return {"step": (time.process_time() - start) / self.size}
+        step = (time.process_time() - start) / self.size
+        seeds = [run // 9 for run in range(self.size)]
+        rows, cpu = [self.task.rows("valid", seed) for seed in seeds], torch.device("cpu")
+        streams = passes.RunStreams(seeds, cpu)
+        start = time.process_time()
+        with torch.no_grad():
+            passes._evaluate(self.task, model, "valid", rows, streams, cpu, lambda f, batch: f(model, batch))
+        return {"step": step, "evaluation": (time.process_time() - start) / self.size}
 
 
 def layer_turn(method: str, options: dict[str, Any], width: int, steps: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ class Canned(against.Checkout):
         step = self.steps[self.asked % len(self.steps)]
         self.asked += 1
         of_run = {"steps": 100, "evaluations": 3, "test_over_valid": 2.0, "evaluation": 0.5, "geometry": 0.25}
-        return {"step": step} if question["ask"] == "frozen" else {"step": step} | of_run
+        return {"step": step, "evaluation": 0.4} if question["ask"] == "frozen" else {"step": step} | of_run
 
 
 def test_the_first_turn_warms_up_and_medians_are_of_the_others() -> None:
@@ -40,6 +40,7 @@ def test_shares_of_a_run_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[0]["seconds_per_run"] == pytest.approx(6)
     shares = [rows[0][f"{kind}_share"] for kind in ("training", "evaluation", "geometry")]
     assert shares == pytest.approx([2 / 6, 3 / 6, 1 / 6])
+    assert rows[0]["run_over_frozen"] == pytest.approx(5 / (2 + 6 * 0.4))
     assert rows[0]["over_frozen"] == 1 and rows[0]["step_ms"] == pytest.approx(20)
     assert "old cannot do" in capsys.readouterr().out
 
