@@ -79,8 +79,10 @@ class Packs:
         return {name: value / self.size for name, value in seconds.items()}
 
     def frozen(self) -> dict[str, float]:
-        """Seconds per run of the bare model on a pack's batches: forward and back to what is adapted first, and an
-        evaluation. Of this file's own checkout alone."""
+        """Seconds per run of the bare model on a pack's batches. Of this file's own checkout alone.
+
+        A step goes forward, and back to what is adapted first.
+        """
         from study.training import passes
 
         model, settings = self.task.model(), self.settings.task
