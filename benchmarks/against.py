@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ OFT_WIDTH = 32
 """Of the blocks of OFT, ours and that of `peft`."""
 WIDTHS = (768, 2048, 4096)
 LAYER_STEPS = 5
+FROZEN = "the bare model"
 
 Answer = dict[str, Any]
 
@@ -109,18 +110,18 @@ def checkout_of(revision: str) -> Iterator[Path]:
         yield Path(parent)
 
 
-def in_turns(checkouts: Sequence[Checkout], rounds: int, **question: Any) -> dict[str, Answer]:
-    """Medians of each checkout's answers, all asked once per round; without those that cannot answer."""
-    answers: dict[str, list[Answer]] = {checkout.name: [] for checkout in checkouts}
+def in_turns(questions: Mapping[str, tuple[Checkout, Answer]], rounds: int) -> dict[str, Answer]:
+    """Medians of the answers to each question, all asked once per round; without those that have none."""
+    answers: dict[str, list[Answer]] = {name: [] for name in questions}
     for round_ in range(1 + rounds):
-        for checkout in checkouts:
+        for name, (checkout, question) in questions.items():
             answer = checkout.ask(**question)
             if round_:  # the first warms up
-                answers[checkout.name].append(answer)
+                answers[name].append(answer)
     medians = {}
     for name, given in answers.items():
         if error := next((answer["error"] for answer in given if "error" in answer), None):
-            print(f"{name} cannot do {question}: {error}", flush=True)
+            print(f"{name} cannot do {questions[name][1]}: {error}", flush=True)
         else:
             medians[name] = {key: statistics.median(each[key] for each in given) for key in given[0]}
     return medians
@@ -129,9 +130,12 @@ def in_turns(checkouts: Sequence[Checkout], rounds: int, **question: Any) -> dic
 def pack_rows(checkouts: Sequence[Checkout], task: str, size: int, rounds: int) -> list[Answer]:
     """A row per method and checkout, the first checkout being this one, whose frozen model is the limit."""
     rows = []
-    frozen = in_turns(checkouts[:1], rounds, ask="frozen", task=task, size=size)[checkouts[0].name]
+    of_task = {"task": task, "size": size}
     for method in METHODS:
-        found = in_turns(checkouts, rounds, ask="turn", task=task, size=size, method=method, steps=3)
+        turn = of_task | {"ask": "turn", "method": method, "steps": 3}
+        questions = {FROZEN: (checkouts[0], of_task | {"ask": "frozen"})}
+        found = in_turns(questions | {each.name: (each, turn) for each in checkouts}, rounds)
+        frozen = found.pop(FROZEN)
         for name, costs in found.items():
             points = costs["evaluations"] + 1
             evaluations = points + costs["test_over_valid"]
@@ -157,7 +161,8 @@ def layer_rows(checkouts: Sequence[Checkout], width: int, rounds: int) -> list[A
     rows = []
     for method, options in layers(width):
         question = {"method": method, "options": options, "width": width, "steps": LAYER_STEPS}
-        for name, costs in in_turns(checkouts, rounds, ask="layer", **question).items():
+        questions = {each.name: (each, question | {"ask": "layer"}) for each in checkouts}
+        for name, costs in in_turns(questions, rounds).items():
             row: Answer = {"width": width, "method": method, "options": json.dumps(options), "revision": name}
             row |= {"frozen_ms": 1e3 * costs["frozen"], "step_ms": 1e3 * costs["step"]}
             rows.append(row | {"over_frozen": costs["over_frozen"]})

@@ -27,7 +27,10 @@ class Canned(against.Checkout):
 
 
 def test_the_first_turn_warms_up_and_medians_are_of_the_others() -> None:
-    medians = against.in_turns([Canned("a", 9.0, 1.0, 5.0, 2.0), Canned("b")], 3, ask="turn")
+    questions = {
+        each.name: (each, {"ask": "turn"}) for each in (Canned("a", 9.0, 1.0, 5.0, 2.0), Canned("b"))
+    }
+    medians = against.in_turns(questions, 3)
     assert medians["a"]["step"] == 2.0 and set(medians) == {"a"}
 
 
