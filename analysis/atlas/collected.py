@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from analysis.data.scores import direction
 from analysis.data.table import AnalysisError, Study, load
 from analysis.figures.elements import Reference, references
 from analysis.statistics.robustness import robustness_table
+from analysis.statistics.tuning import TuningCurve, tuning_curves
 from study.storage.atlas_file import Atlas, read_atlas
 
 
@@ -53,6 +55,16 @@ class Task:
     def references(self) -> list[Reference]:
         """Scores that every method is compared with."""
         return references(self.study, "test")
+
+    @cached_property
+    def tuning(self) -> dict[str, TuningCurve]:
+        """What tuning costs, as in the study's own report: of each label that has two whole rates or more."""
+        return tuning_curves(self.study)
+
+    def budget(self, label: str) -> tuple[float, float, float]:
+        """How many rates one has to try, with its 95 % interval (`TuningCurve.budget`); nan if unknown."""
+        curve = self.tuning.get(label)
+        return curve.budget() if curve else (math.nan, math.nan, math.nan)
 
     def places(self, quantity: str) -> pd.Series:
         """The rank of each label, 1 the best, by tuned_test or regret_window; equal ones share a mean.

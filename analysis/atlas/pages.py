@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.atlas.collected import Collected, Task
 from analysis.atlas.missing import missing
-from analysis.atlas.numbers import DEFINITIONS, TITLES, saved_mb, tuning_budget
+from analysis.atlas.numbers import DEFINITIONS, TITLES, saved_mb
 from analysis.atlas.sentences import on_task, over_all
 from analysis.data.labels import is_missing, setting_text
 from analysis.exporting.bibliography import REFERENCES
@@ -24,6 +24,7 @@ from analysis.reporting.page import Picture, links
 from analysis.reporting.sections import Cell, RobustnessRow, study_sections
 from analysis.reporting.summary import summary as summary_of
 from analysis.reporting.text_table import table_text
+from analysis.reporting.tuning import budget_text
 
 METHODS, TASKS = "methods", "tasks"
 """The folders of the pages."""
@@ -152,7 +153,7 @@ def _numbers(atlas: Collected, task: Task, label: str) -> dict[str, str]:
         "rank by sensitivity": "–" if math.isnan(sensitivity) else f"{sensitivity:g}",
         "lost nearby": interval_text(row, "regret_window") + cut_off,
         "plateau [decades]": at_least + interval_text(row, "plateau_10"),
-        "tuning budget [rates]": "–" if row["not_learning"] else f"{tuning_budget(task, label):g}",
+        "tuning budget [rates]": "–" if row["not_learning"] else budget_text(*task.budget(label)),
         "diverged": f"{int(row['diverged'])} of {int(row['runs'])}",
         "parameters": number_text(row["parameters"]),
         "seconds per step": number_text(row["step_seconds"]),
