@@ -97,7 +97,9 @@ def share(task: Task, difference: float) -> float:
 
 
 def saved_mb(atlas: Collected, task: Task, label: str) -> float:
-    """The memory that the plan knows of; nan where it was not measured."""
+    """The memory that the plan, or the comparison, knows of; nan where it was not measured."""
+    if joined := task.joined.get(label):
+        return math.nan if joined.cost.saved_mb is None else joined.cost.saved_mb
     planned = atlas.plan.tasks.get(task.name)
     method = planned.methods.get(atlas.method_of[label]) if planned else None
     return math.nan if method is None or method.saved_mb is None else method.saved_mb

@@ -115,10 +115,13 @@ def _task_sentence(task: Task) -> str:
 
 def of_method(atlas: Collected, label: str, row: pd.Series, curves: Path, caption: str) -> dict[str, Any]:
     """Values for a method's page; `row` is of `analysis.atlas.numbers.summary`."""
-    method, name = atlas.method_of[label], atlas.names[label]
+    name = atlas.names[label]
     having = [task for task in atlas.tasks.values() if label in task.table.index]
+    joined = [task.joined[label] for task in having if label in task.joined]
+    method = joined[0].method if joined else atlas.method_of[label]
     plans = [atlas.plan.tasks[t.name].methods.get(method) for t in having if t.name in atlas.plan.tasks]
-    reasons = [each.unpackable for each in plans if each is not None and each.unpackable]
+    known = [each.cost for each in joined] if joined else [each for each in plans if each is not None]
+    reasons = [each.unpackable for each in known if each.unpackable]
     return {
         "name": name,
         "sentence": over_all(atlas, row),
@@ -130,12 +133,13 @@ def of_method(atlas: Collected, label: str, row: pd.Series, curves: Path, captio
         ],
         "options": _options(having[0], label, method),
         "unpackable": reasons[0] if reasons else "",
-        "commands": [
+        "commands": list(dict.fromkeys(each.command for each in joined))
+        or [
             f"python -m study.atlas method={method}",
             *(f"python -m study.rerun {t.study.name} RUN_ID" for t in having[:1]),
         ],
         "bibtex": REFERENCES[method].bibtex() if method in REFERENCES else "",
-        "missing": missing(atlas, method),
+        "missing": [] if joined else missing(atlas, method),
     }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def draw(folder: Path) -> Path:
     table = summary(atlas)
     table.to_csv(atlas.folder / "atlas.csv", index=False)
     for name, task in atlas.tasks.items():
-        task.table.to_csv(atlas.folder / name / "robustness.csv", index=False)
+        task.table.drop(index=[*task.joined]).to_csv(atlas.folder / name / "robustness.csv", index=False)
         figure = robustness.draw_robustness(task.study, atlas.folder / FIGURES / TASKS / name)
         page = of_task(atlas, task, figure, robustness.CAPTION)
         _write("atlas_task", atlas, TASKS, name, page | {"records": _records(atlas, name)})

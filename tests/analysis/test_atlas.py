@@ -21,9 +21,11 @@ from analysis.reporting.tuning import budget_text
 from analysis.statistics.tuning import tuning_curves, tuning_table
 from study.errors import UsageError
 from study.storage.atlas_file import Atlas, PlannedMethod, PlannedTask
+from study.storage.comparison_file import Comparison, Cost
 
 LRS = [1e-4, 1e-3, 1e-2, 1e-1]
 STEADY, GOOD, SHARP, IDLE = hill(-2, 9), hill(-2, 6, 0.95), hill(-2, 0.6), hill(-2, 9, 0.1)
+Curves = dict[str, synthetic.Curve]
 KNOWN = ("vtab", "glue_topic", "instruct")
 
 
@@ -183,6 +185,58 @@ def test_a_page_of_a_method_has_its_reference_and_options(folder: Path) -> None:
     text = (folder / "methods" / "lora.html").read_text()
     assert "@inproceedings{hu2022lora" in text and "method.lora.blocks" in text
     assert "python -m study.atlas method=lora" in text
+
+
+def compared(
+    folder: Path, command: str, curves: dict[str, synthetic.Curve], lrs: list[float], **named: object
+) -> None:
+    """A comparison of the methods, the first its baseline, each under its own name."""
+    made = synthetic.records(curves, lrs, **named)
+    synthetic.write(folder, made)
+    labels = {record["row"]["run_id"]: record["row"]["method"] for record in made}
+    Comparison(list(curves), labels, command, {"mine": Cost(saved_mb=7.0)}).write(folder)
+
+
+def test_what_a_comparison_ran_on_the_grid_of_the_atlas_is_on_its_pages(tmp_path: Path) -> None:
+    """And no other: not at other rates, with other settings, of other data, of another task, nor twice."""
+    made = atlas(tmp_path / "atlas")
+    before = collect(made).tasks["vtab"].table
+    of_atlas = {"sweep": "atlas"}
+    beside = {"ether": GOOD, "mine": SHARP}
+    compare = tmp_path / "compare"
+    compared(compare / "mine", "study.compare mine.py sweep=atlas", beside, [*LRS, 1.0], **of_atlas)
+    compared(compare / "twice", "study.compare twice", beside, LRS, **of_atlas)
+    compared(compare / "coarse", "", {"ether": GOOD, "few": STEADY}, LRS[:2], **of_atlas)
+    compared(compare / "long", "", {"ether": GOOD, "long": STEADY}, LRS, **of_atlas, **{"task.steps": 20})
+    compared(compare / "new", "", {"ether": GOOD, "new": STEADY}, LRS, **of_atlas, data_fingerprint="new")
+    compared(compare / "quick", "", {"ether": GOOD, "quick": STEADY}, LRS[:1], sweep="lr_grid")
+    compared(compare / "rte", "", {"ether": GOOD, "rte": STEADY}, LRS, **of_atlas, **{"task.subset": "rte"})
+    draw(made)
+    found = collect(made)
+    assert set(found.tasks["vtab"].table.index) == {"ether", "lora", "mine"}
+    assert set(found.tasks["glue_topic"].table.index) == {"ether", "lora", "peft:oft"}
+    assert not set(pd.read_csv(made / "vtab" / "robustness.csv")["label"]) & {"mine"}
+    row = found.tasks["vtab"].table.loc["mine"]
+    assert row["runs"] == 20 and row["tuned_test"] == pytest.approx(0.9)  # of the atlas's rates alone
+    pd.testing.assert_frame_equal(found.tasks["vtab"].table.loc[before.index], before)
+    table = summary(found).set_index("label")
+    assert table.loc["mine", ["tasks", "saved_mb"]].tolist() == [1, 7]
+    page = (made / "methods" / "mine.html").read_text()
+    assert "study.compare mine.py sweep=atlas" in page and "study.atlas method=mine" not in page
+    assert sorted(sentence for sentence in missing(found) if "not shown" in sentence) == [
+        "few of compare/coarse is not shown: it was run with other rates or seeds than the atlas's.",
+        "long of compare/long is not shown: it was run with other settings or data than the atlas's.",
+        "new of compare/new is not shown: it was run with other settings or data than the atlas's.",
+    ]
+
+
+def test_a_comparison_that_cannot_be_read_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    made = atlas(tmp_path / "atlas")
+    compared(tmp_path / "compare" / "torn", "", {"ether": GOOD, "mine": SHARP}, LRS)
+    (tmp_path / "compare" / "torn" / "compare.json").write_text("{")
+    found = collect(made)
+    assert "mine" not in found.tasks["vtab"].table.index
+    assert missing(found)[-1].startswith("compare/torn is not shown: ")
 
 
 def test_no_atlas_and_a_damaged_one_are_refused_in_one_line(tmp_path: Path) -> None:
