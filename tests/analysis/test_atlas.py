@@ -14,6 +14,7 @@ from support.records.synthetic import hill
 from analysis.atlas.collected import Collected, collect
 from analysis.atlas.missing import missing
 from analysis.atlas.numbers import summary
+from analysis.atlas.profiles import gaps
 from analysis.atlas.sentences import on_task, over_all
 from analysis.atlas.site import draw
 from analysis.data.studies import split
@@ -114,6 +115,27 @@ def test_an_atlas_says_of_tuning_what_its_studies_say(folder: Path, collected: C
         assert budget_text(*task.budget("lora")) in page
 
 
+def test_profiles_are_of_what_is_lacking_to_the_best_of_each_task(collected: Collected) -> None:
+    """.9 where the best has .95 and the untouched model .1; who does not learn is near nobody."""
+    behind = 0.05 / 0.85
+    both = gaps(collected.tasks)
+    assert both.loc["ether"].tolist() == pytest.approx([0, behind])
+    assert both.loc["lora"].tolist() == pytest.approx([behind, 0]) and set(both.index) == {"ether", "lora"}
+    assert gaps({"glue topic": collected.tasks["glue_topic"]}).loc["peft:oft"].tolist() == [math.inf]
+    shares = pd.read_csv(collected.folder / "figures" / "profiles.csv").set_index(["label", "gap"])["share"]
+    assert shares["ether"].loc[[0.0, 0.05]].tolist() == [0.5, 0.5] and shares["ether", 0.06] == 1
+
+
+def test_what_one_task_cannot_show_is_said(tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "vtab", synthetic.records({"ether": GOOD, "lora": STEADY}, LRS))
+    plan().write(tmp_path)
+    page = draw(tmp_path).read_text()
+    assert (
+        page.count("so far there are runs on vtab alone") == 2
+        and not (tmp_path / "figures/profiles.csv").exists()
+    )
+
+
 def test_sentences(collected: Collected) -> None:
     table = summary(collected).set_index("label", drop=False)
     glue = collected.tasks["glue_topic"]
@@ -176,7 +198,7 @@ def test_the_index_has_a_row_and_a_sentence_for_each_method_and_says_what_is_mis
     rows = re.findall(r'<tr><td data-value="([^"]+)"><a href="methods/', text)
     assert sorted(rows) == ["ETHER", "LoRA", "peft:oft"]
     assert "instruct was not run" in text and "it is too wide" in text
-    assert 'src="figures/ranks.svg"' in text
+    assert 'src="figures/ranks.svg"' in text and 'src="figures/profiles.svg"' in text
     table = pd.read_csv(folder / "atlas.csv")
     assert len(table) == 3 and "rank_score" in table
 
