@@ -3,5 +3,6 @@
 collected  the studies of an atlas, read and checked      joined     methods that comparisons ran
 numbers    each method over all tasks                     sentences  the same in words
 curves     a method's curve on every task                 missing    what is not there, and the command for it
-pages      what stands on each page                       site       draws all of it
+profiles   how often each is near the best                pages      what stands on each page
+site       draws all of it
 """

@@ -48,12 +48,20 @@ class Linked(Picture):
         return os.path.relpath(vector if vector.is_file() else self.path, page)
 
 
+@dataclass(frozen=True)
+class OverTasks:
+    """What only several tasks show; None where there is one, or they have no methods in common."""
+
+    ranks: RanksSection | None
+    profiles: Linked | None
+
+
 def page_name(name: str) -> str:
     """`peft_oft.html` for peft:oft."""
     return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.html"
 
 
-def index(atlas: Collected, table: pd.DataFrame, ranks: RanksSection | None) -> dict[str, Any]:
+def index(atlas: Collected, table: pd.DataFrame, over_tasks: OverTasks) -> dict[str, Any]:
     """Values for the index.
 
     Args:
@@ -68,7 +76,9 @@ def index(atlas: Collected, table: pd.DataFrame, ranks: RanksSection | None) -> 
         "rows": _index_rows(atlas, table, shown),
         "known": len(atlas.plan.known),
         "runs": f"{len(runs):,}",
-        "ranks": ranks,
+        "ranks": over_tasks.ranks,
+        "profiles": over_tasks.profiles,
+        "single": [task.title for task in atlas.tasks.values()] if len(atlas.tasks) == 1 else [],
         "tasks": [
             Entry(_task_sentence(task), task.title, f"{TASKS}/{page_name(name)}")
             for name, task in atlas.tasks.items()
