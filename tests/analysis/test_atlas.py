@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.paths import REFERENCE
 from support.records import synthetic
 from support.records.synthetic import hill
 
@@ -176,6 +177,15 @@ def test_a_refused_study_is_missing_with_its_reason(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_what_pages_show_and_link_is_there(committed: bool, folder: Path) -> None:
+    """Also in the repository, which keeps neither every figure nor every table."""
+    for page in sorted((REFERENCE / "atlas" if committed else folder).rglob("*.html")):
+        text = re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.S)
+        for address in re.findall(r'(?:href|src)="([^"#][^"]*)"', text):
+            assert (page.parent / address).exists(), (page, address)
+
+
 def test_the_pages_hang_together_and_need_nothing_from_elsewhere(folder: Path) -> None:
     pages = sorted(folder.rglob("*.html"))
     assert [page.relative_to(folder).as_posix() for page in pages] == [
@@ -185,9 +195,6 @@ def test_the_pages_hang_together_and_need_nothing_from_elsewhere(folder: Path) -
     for page in pages:
         text = re.sub(r"<script.*?</script>", "", page.read_text(), flags=re.S)
         assert "http" not in text
-        for address in re.findall(r'(?:href|src)="([^"]+)"', text):
-            if not address.startswith("#"):
-                assert (page.parent / address).exists(), (page, address)
         ids = re.findall(r'id="([^"]+)"', text)
         assert len(ids) == len(set(ids))
         assert {address[1:] for address in re.findall(r'href="(#[^"]+)"', text)} <= set(ids)
