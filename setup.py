@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = {"sweeps": "**/*.yaml", "results/reference": "*/plan.json"}
+SHIPPED = {"sweeps": "**/*.yaml", "results/reference": "**/plan.json"}
 """Folders, and which of their files an installed study needs."""
 
 

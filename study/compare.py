@@ -18,6 +18,7 @@ from study.cli.arguments import CFG, SWITCH, Arguments, Command, Key
 from study.cli.contenders import Contender, is_method, offer, parse_contender
 from study.cli.exits import resumable
 from study.cli.result_table import result_table
+from study.cli.studies import ATLAS
 from study.config import aliases
 from study.config.names import near_key
 from study.coordination.coordinator import run_study
@@ -27,6 +28,7 @@ from study.errors import UsageError
 from study.planning.runs import Run, plan_runs
 from study.settings import SweepSettings, settings_by_key, switches
 from study.storage import adapters
+from study.storage.atlas_file import NAME as ATLAS_FILE
 from study.storage.comparison_file import Comparison, Cost
 from study.testing.foreign import check_foreign_methods
 
@@ -169,6 +171,8 @@ def compare(arguments: Arguments, command: str) -> int:
         Comparison(labels, label_of, command, _costs(folder, runs_by_label)).write(folder)
         report = draw_report(folder)
         print(result_table(folder / "robustness.csv"))
+        if keys["sweep"] == ATLAS and (folder.parent.parent / ATLAS / ATLAS_FILE).is_file():
+            print("to put it on the atlas's pages: python -m analysis.atlas")
         return report
 
     return run_study(settings, runs, draw, borrow_from=Path(loaded[0].results))

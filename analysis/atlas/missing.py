@@ -12,7 +12,8 @@ from study.storage.atlas_file import PlannedTask
 def missing(atlas: Collected, method: str = "", task: str = "") -> list[str]:
     """Sentences, of one method or task alone if it is named; empty where nothing is missing."""
     names = [task] if task else atlas.plan.known
-    return [sentence for name in names for sentence in _of_task(atlas, name, method)]
+    sentences = [sentence for name in names for sentence in _of_task(atlas, name, method)]
+    return sentences if method or task else [*sentences, *atlas.apart]
 
 
 def _of_task(atlas: Collected, name: str, method: str) -> Iterator[str]:

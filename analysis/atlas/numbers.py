@@ -9,12 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
 from analysis.atlas.collected import Collected, Task
-from analysis.data.scores import scores
-from analysis.statistics.curves import below
 
 DEFINITIONS = {
     "tasks": "On how many tasks the method has runs that ended; all other figures are over these.",
@@ -27,8 +24,8 @@ DEFINITIONS = {
     "plateau": "Decades of learning rate within which the mean score stays within 10 % of the tuned one; "
     "mean over the tasks on which the method learns. ≥ where on some of them it reaches an end of the grid.",
     "budget": "How many different rates of the grid one has to try, drawn at random and chosen by validation "
-    "score, until the expected test score is within 5 % of the tuned one; mean over the tasks on which the "
-    "method learns.",
+    "score, until the expected test score has 95 % of what the best of all rates gains over chance; mean "
+    "over the tasks on which the method learns.",
     "diverged": "Share of all its runs that diverged.",
     "parameters": "Trained numbers, mean over tasks.",
     "step_seconds": "Seconds of training per step and run, packed as it was; mean over tasks.",
@@ -79,7 +76,7 @@ def _row(atlas: Collected, label: str, of: list[tuple[Task, pd.Series]]) -> dict
         "lost": _mean(task.sign * share(task, row["regret_window"]) for task, row in learning),
         "plateau": _mean(row["plateau_10"] for _, row in learning),
         "plateau_bound": any(row["plateau_10_censored"] != "none" for _, row in learning),
-        "budget": _mean(tuning_budget(task, label) for task, _ in learning),
+        "budget": _mean(task.budget(label)[0] for task, _ in learning),
         "diverged": diverged / runs,
         "runs": runs,
         "diverged_runs": diverged,
@@ -100,29 +97,12 @@ def share(task: Task, difference: float) -> float:
 
 
 def saved_mb(atlas: Collected, task: Task, label: str) -> float:
-    """The memory that the plan knows of; nan where it was not measured."""
+    """The memory that the plan, or the comparison, knows of; nan where it was not measured."""
+    if joined := task.joined.get(label):
+        return math.nan if joined.cost.saved_mb is None else joined.cost.saved_mb
     planned = atlas.plan.tasks.get(task.name)
     method = planned.methods.get(atlas.method_of[label]) if planned else None
     return math.nan if method is None or method.saved_mb is None else method.saved_mb
-
-
-def tuning_budget(task: Task, label: str, within: float = 0.05) -> float:
-    """How many rates of the grid, drawn at random without repeating, make the expected score good enough.
-
-    Of k rates the one with the best mean validation score is taken; the expectation of its mean test score is
-    exact, over all subsets of k rates. Good enough is at most a share `within` below the tuned score.
-    """
-    of = scores(task.study.of(label))
-    with np.errstate(invalid="ignore"):
-        valid, test = (task.sign * np.nanmean(split, axis=1) for split in (of.valid, of.test))
-    test = test[np.argsort(-valid, kind="stable")]  # the rate that is chosen first
-    count = len(test)
-    level = below(test[0], within)
-    for drawn in range(1, count + 1):
-        ways = [math.comb(count - place - 1, drawn - 1) for place in range(count)]
-        if np.dot(ways, test) / math.comb(count, drawn) >= level - 1e-12:
-            return float(drawn)
-    return float(count)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.atlas.collected import Collected, Task
 from analysis.atlas.missing import missing
-from analysis.atlas.numbers import DEFINITIONS, TITLES, saved_mb, tuning_budget
+from analysis.atlas.numbers import DEFINITIONS, TITLES, saved_mb
 from analysis.atlas.sentences import on_task, over_all
 from analysis.data.labels import is_missing, setting_text
 from analysis.exporting.bibliography import REFERENCES
@@ -24,6 +24,7 @@ from analysis.reporting.page import Picture, links
 from analysis.reporting.sections import Cell, RobustnessRow, study_sections
 from analysis.reporting.summary import summary as summary_of
 from analysis.reporting.text_table import table_text
+from analysis.reporting.tuning import budget_text
 
 METHODS, TASKS = "methods", "tasks"
 """The folders of the pages."""
@@ -47,12 +48,20 @@ class Linked(Picture):
         return os.path.relpath(vector if vector.is_file() else self.path, page)
 
 
+@dataclass(frozen=True)
+class OverTasks:
+    """What only several tasks show; None where there is one, or they have no methods in common."""
+
+    ranks: RanksSection | None
+    profiles: Linked | None
+
+
 def page_name(name: str) -> str:
     """`peft_oft.html` for peft:oft."""
     return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.html"
 
 
-def index(atlas: Collected, table: pd.DataFrame, ranks: RanksSection | None) -> dict[str, Any]:
+def index(atlas: Collected, table: pd.DataFrame, over_tasks: OverTasks) -> dict[str, Any]:
     """Values for the index.
 
     Args:
@@ -67,7 +76,9 @@ def index(atlas: Collected, table: pd.DataFrame, ranks: RanksSection | None) -> 
         "rows": _index_rows(atlas, table, shown),
         "known": len(atlas.plan.known),
         "runs": f"{len(runs):,}",
-        "ranks": ranks,
+        "ranks": over_tasks.ranks,
+        "profiles": over_tasks.profiles,
+        "single": [task.title for task in atlas.tasks.values()] if len(atlas.tasks) == 1 else [],
         "tasks": [
             Entry(_task_sentence(task), task.title, f"{TASKS}/{page_name(name)}")
             for name, task in atlas.tasks.items()
@@ -114,10 +125,13 @@ def _task_sentence(task: Task) -> str:
 
 def of_method(atlas: Collected, label: str, row: pd.Series, curves: Path, caption: str) -> dict[str, Any]:
     """Values for a method's page; `row` is of `analysis.atlas.numbers.summary`."""
-    method, name = atlas.method_of[label], atlas.names[label]
+    name = atlas.names[label]
     having = [task for task in atlas.tasks.values() if label in task.table.index]
+    joined = [task.joined[label] for task in having if label in task.joined]
+    method = joined[0].method if joined else atlas.method_of[label]
     plans = [atlas.plan.tasks[t.name].methods.get(method) for t in having if t.name in atlas.plan.tasks]
-    reasons = [each.unpackable for each in plans if each is not None and each.unpackable]
+    known = [each.cost for each in joined] if joined else [each for each in plans if each is not None]
+    reasons = [each.unpackable for each in known if each.unpackable]
     return {
         "name": name,
         "sentence": over_all(atlas, row),
@@ -129,12 +143,13 @@ def of_method(atlas: Collected, label: str, row: pd.Series, curves: Path, captio
         ],
         "options": _options(having[0], label, method),
         "unpackable": reasons[0] if reasons else "",
-        "commands": [
+        "commands": list(dict.fromkeys(each.command for each in joined))
+        or [
             f"python -m study.atlas method={method}",
             *(f"python -m study.rerun {t.study.name} RUN_ID" for t in having[:1]),
         ],
         "bibtex": REFERENCES[method].bibtex() if method in REFERENCES else "",
-        "missing": missing(atlas, method),
+        "missing": [] if joined else missing(atlas, method),
     }  # fmt: skip
 
 
@@ -152,7 +167,7 @@ def _numbers(atlas: Collected, task: Task, label: str) -> dict[str, str]:
         "rank by sensitivity": "–" if math.isnan(sensitivity) else f"{sensitivity:g}",
         "lost nearby": interval_text(row, "regret_window") + cut_off,
         "plateau [decades]": at_least + interval_text(row, "plateau_10"),
-        "tuning budget [rates]": "–" if row["not_learning"] else f"{tuning_budget(task, label):g}",
+        "tuning budget [rates]": "–" if row["not_learning"] else budget_text(*task.budget(label)),
         "diverged": f"{int(row['diverged'])} of {int(row['runs'])}",
         "parameters": number_text(row["parameters"]),
         "seconds per step": number_text(row["step_seconds"]),

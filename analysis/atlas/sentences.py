@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.atlas.collected import Collected, Task
 from analysis.reporting.number_text import interval_text, number_text
+from analysis.reporting.tuning import budget_text
 from analysis.statistics.learning import MIN_SEEDS
 
 
@@ -22,6 +23,7 @@ def on_task(name: str, task: Task, label: str) -> str:
         f"rank {place:g} of {len(task.table)} by tuned score, {interval_text(row, 'tuned_test')}",
         f"loses {interval_text(row, 'regret_window')} within 1.5 decades",
         f"stays within 10 % over {number_text(row['plateau_10'])}{bound} decades",
+        *_tuned_after(*task.budget(label)),
         _diverges(int(row["diverged"]), int(row["runs"])),
     ]
     few = f" ({_seeds(int(row['seeds']))}: no verdict)" if row["seeds"] < MIN_SEEDS else ""
@@ -50,6 +52,12 @@ def over_all(atlas: Collected, row: pd.Series) -> str:
     clauses += [f"is not shown to learn on {', '.join(idle)}"] * bool(idle)
     clauses.append(_diverges(int(row["diverged_runs"]), int(row["runs"])))
     return f"{name}: {'; '.join(clauses)}."
+
+
+def _tuned_after(value: float, low: float, high: float) -> list[str]:
+    if math.isnan(value):
+        return []
+    return [f"random rates to try until within 5 % of what its best gains: {budget_text(value, low, high)}"]
 
 
 def _diverges(diverged: int, runs: int) -> str:

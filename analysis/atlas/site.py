@@ -16,7 +16,9 @@ from typing import Any
 from analysis.atlas.collected import Collected, collect
 from analysis.atlas.curves import CAPTION, draw_curves
 from analysis.atlas.numbers import summary
-from analysis.atlas.pages import METHODS, TASKS, Linked, index, of_method, of_task, page_name
+from analysis.atlas.pages import METHODS, TASKS, Linked, OverTasks, index, of_method, of_task, page_name
+from analysis.atlas.profiles import CAPTION as PROFILES
+from analysis.atlas.profiles import can_be_drawn, draw_profiles, gaps
 from analysis.command import EXIT, RESULTS
 from analysis.figures import robustness
 from analysis.reporting.many import RanksSection, over_all
@@ -39,7 +41,7 @@ def draw(folder: Path) -> Path:
     table = summary(atlas)
     table.to_csv(atlas.folder / "atlas.csv", index=False)
     for name, task in atlas.tasks.items():
-        task.table.to_csv(atlas.folder / name / "robustness.csv", index=False)
+        task.table.drop(index=[*task.joined]).to_csv(atlas.folder / name / "robustness.csv", index=False)
         figure = robustness.draw_robustness(task.study, atlas.folder / FIGURES / TASKS / name)
         page = of_task(atlas, task, figure, robustness.CAPTION)
         _write("atlas_task", atlas, TASKS, name, page | {"records": _records(atlas, name)})
@@ -49,7 +51,7 @@ def draw(folder: Path) -> Path:
         figure = draw_curves(label, atlas.tasks, atlas.folder / FIGURES / METHODS, name)
         _write("atlas_method", atlas, METHODS, label, of_method(atlas, label, row, figure, CAPTION))
     path = atlas.folder / "index.html"
-    page = index(atlas, table, _ranks(atlas))
+    page = index(atlas, table, OverTasks(_ranks(atlas), _profiles(atlas)))
     path.write_text(render_page("atlas", atlas.folder, **page), encoding="utf-8")
     return path
 
@@ -72,6 +74,13 @@ def _ranks(atlas: Collected) -> RanksSection | None:
     if section is None:
         return None
     return RanksSection(Linked(section.picture.path, section.picture.caption), section.note, section.table)
+
+
+def _profiles(atlas: Collected) -> Linked | None:
+    found = gaps(atlas.tasks)
+    if not can_be_drawn(found):
+        return None
+    return Linked(draw_profiles(found, atlas.method_of, atlas.folder / FIGURES), PROFILES)
 
 
 COMMAND = Command("analysis.atlas", __doc__, keys={"results": RESULTS}, exit=EXIT)

@@ -50,12 +50,20 @@ def sentence(curves: Mapping[str, TuningCurve], names: Mapping[str, str], study:
         if math.isnan(value):
             parts.append(f"{names[label]} gains nothing over chance")
             continue
-        interval = f" [{_count(low)}, {_count(high)}]" if not math.isnan(low) else ""
-        parts.append(f"{names[label]} needs {_count(value)}{interval}")
+        parts.append(f"{names[label]} needs {budget_text(value, low, high)}")
     return (
         f"To come within {1 - SHARE:.0%} of what its own best trial gains over chance, in expectation, "
         f"{'; '.join(parts)} {kind}."
     )
+
+
+def budget_text(value: float, low: float, high: float) -> str:
+    """`2 [1, 3]` trials, `2` without an interval, `not reached`, or `–` of what gains nothing."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "not reached"
+    return f"{value:.0f}" if math.isnan(low) else f"{value:.0f} [{_count(low)}, {_count(high)}]"
 
 
 def _count(value: float) -> str:
@@ -70,10 +78,7 @@ def _shown(table: pd.DataFrame, names: Mapping[str, str]) -> TextTable:
             value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
             if not name.startswith("budget"):
                 texts[title] = interval_text(row, name)
-            elif math.isnan(value):
-                texts[title] = "–"
             else:
-                interval = f" [{_count(low)}, {_count(high)}]" if not math.isnan(low) else ""
-                texts[title] = f"{_count(value)}{interval}" if math.isfinite(value) else "not reached"
+                texts[title] = budget_text(value, low, high)
         rows.append(texts)
     return table_text(pd.DataFrame(rows))

@@ -77,9 +77,9 @@ def _to_measure(groups: Groups, settings: SweepSettings) -> tuple[Groups, dict[s
 
 
 def of_reference_machine() -> dict[str, Profile]:
-    """The profiles behind the committed reference results."""
+    """The profiles behind the committed reference results, those of the atlas too, which lie deeper."""
     profiles: dict[str, Profile] = {}
-    for path in sorted(REFERENCE.glob(f"*/{FILE}")):
+    for path in sorted(REFERENCE.rglob(FILE)):
         profiles |= read_profiles(json.loads(path.read_text()))
     return profiles
 

@@ -33,6 +33,9 @@ from study.tasks.miniature import glue as miniature
 PROSE = "prose"
 """The name of the miniature's data."""
 
+WIDE = 10
+"""Standard deviation of labels beyond which a head at the usual rates does not reach them in a short run."""
+
 
 def _miniature(settings: TaskSettings) -> LabelledText:
     refuse_unused(settings, ("kind", "text_column", "label_column"), f"the miniature's data, {PROSE}")
@@ -42,6 +45,17 @@ def _miniature(settings: TaskSettings) -> LabelledText:
         for split, (texts, labels) in miniature.splits(str(settings.subset)).items()
     }
     return LabelledText(subset, splits)
+
+
+def _far_from_zero(labels: torch.Tensor) -> list[str]:
+    """A note on numbers, (rows,), that a new head, which begins at 0, takes long to come near."""
+    mean, deviation = labels.mean().item(), labels.std(correction=0).item()
+    if abs(mean) <= deviation <= WIDE:
+        return []
+    return [
+        f"labels have mean {mean:.3g} and standard deviation {deviation:.3g}: a new head begins at 0, and "
+        "the first steps bring it there; labels of mean 0 and deviation 1 are learnt sooner"
+    ]
 
 
 class Glue(Task):
@@ -116,6 +130,7 @@ class Glue(Task):
             notes=(
                 *self.read.notes,
                 *([f"no training row is left of class {listed(never)}"] if never else []),
+                *([] if names else _far_from_zero(labels)),
                 *of_some,
             ),
         )

@@ -72,3 +72,11 @@ def test_a_damaged_profile_is_measured_again(tmp_path: Path, monkeypatch: pytest
     for path, content in zip(sorted(tmp_path.rglob("*.json")), ("{", "[]"), strict=True):
         path.write_text(content)
     assert measured(Probes()) == 2 and measured(Probes()) == 0
+
+
+def test_profiles_of_the_reference_machine_are_found_at_any_depth() -> None:
+    """Of a method that the atlas alone has, as of those of lr_grid."""
+    known = profiles.of_reference_machine()
+    for sweep, method in (("lr_grid", "ether"), ("atlas", "hra")):
+        runs = plan_runs(config.load(sweep, [f"method={method}"]))
+        assert {run.variant for run in runs} <= known.keys(), f"{method} of {sweep}"

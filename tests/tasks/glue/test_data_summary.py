@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from statistics import fmean, pstdev
 
 import pytest
 from support.texts.labelled_text import load, rows_of, write
@@ -28,6 +29,19 @@ def test_of_labelled_texts(checkpoints: dict[str, str], tmp_path: Path) -> None:
         "validation: 4 rows held out of training",
         "test: 4 rows held out of training",
     )
+
+
+@pytest.mark.parametrize("first,step,is_said", [(-1.5, 1.0, False), (3.25, 0.25, True), (-150, 100.5, True)])
+def test_numbers_that_a_head_is_slow_to_reach_are_said(
+    first: float, step: float, is_said: bool, checkpoints: dict[str, str], tmp_path: Path
+) -> None:
+    rows = rows_of(40, lambda i: first + step * (i % 4))
+    task = load(checkpoints["bert"], write(tmp_path / "rows.csv", rows), "task.kind=regression")
+    labels = task.splits["train"].labels.tolist()
+    said = f"labels have mean {fmean(labels):.3g} and standard deviation {pstdev(labels):.3g}: "
+    assert [note.startswith(said) for note in task.data_summary().notes if "labels" in note] == [
+        True
+    ] * is_said
 
 
 def test_tokens_of_very_many_rows_are_counted_in_the_first(
