@@ -2,8 +2,8 @@
 
     commands  prints what study.sweep is given for each study, a line each
     keep      copies what is kept of the studies trained into FOLDER to results/reference
-    follow    draws results/reference/paper and README's picture from the committed studies, and writes the
-              figures of the tables in README and docs anew
+    follow    draws results/reference/paper, results/reference/across and README's picture from the committed
+              studies, and writes the figures of the tables in README and docs anew
 
 `make references` does all of it, and goes on where it was interrupted.
 """
@@ -18,7 +18,7 @@ from analysis.data.studies import split
 from analysis.paper.first_screen import NAME, draw_first_screen
 from analysis.paper.records import gather
 from analysis.paper.report import make
-from analysis.references.studies import commands, keep
+from analysis.references.studies import commands, draw_grids_across, keep
 from analysis.references.texts import rewritten
 from study.cli.arguments import Arguments, Command, Key
 from study.errors import UsageError, nearest
@@ -56,6 +56,7 @@ def run(arguments: Arguments) -> int:
             keep(folder, name)
     elif step == "follow":
         print(f"report: {make(REFERENCE, gather(REFERENCE))}")
+        draw_grids_across()
         project = REFERENCE.parents[1]
         picture = project / "docs" / "assets" / f"{NAME}.png"
         draw_first_screen(split(REFERENCE / "lr_grid_subject")[0], picture)

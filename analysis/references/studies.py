@@ -7,6 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from analysis.across import draw_across
+from analysis.data.studies import GRID
+from analysis.figures.look import ON_SCREEN
 from study.errors import UsageError
 from study.paths import REFERENCE
 
@@ -16,6 +19,9 @@ KEPT = ("plan.json", "runs.parquet", "history.parquet", "layers.parquet", "robus
 REPORTS = ("lr_grid", "lr_grid_s2i", "lr_grid_subject")
 """Studies of which the report is kept too; one is a megabyte or more."""
 
+ACROSS = "across"
+"""The folder of what is compared over the tasks of all grids of learning rates."""
+
 FIGURES = (".png", ".pdf", ".csv")
 
 
@@ -23,6 +29,12 @@ def commands() -> dict[str, list[str]]:
     """What `study.sweep` is given for each study, by the name of its folder."""
     loaded = yaml.safe_load(COMMANDS.read_text(encoding="utf-8"))
     return {name: words.split() for name, words in loaded.items()}
+
+
+def draw_grids_across() -> None:
+    """Draws results/reference/across, without its report: a megabyte and more, and its figures are there."""
+    grids = [REFERENCE / name for name in commands() if name == GRID or name.startswith(f"{GRID}_")]
+    draw_across(grids, REFERENCE / ACROSS, ON_SCREEN).unlink()
 
 
 def keep(made: Path, name: str) -> None:

@@ -5,9 +5,10 @@ A comment above a table says where its columns come from:
     <!-- of results/reference: lr_grid.tuned_test lr_grid.regret_window -->
     <!-- of results/reference, in percent: ... -->
 
-Each word is STUDY.FIGURE, a column of that study's robustness.csv with its interval, and stands for one
-column of the table, from the second. Rows of methods (`LoRA r8`: the first word is its name) are written
-anew; a cell of `-` or nothing, and every other row, stays as it is.
+Each word is STUDY.FIGURE, a column of that study's robustness.csv (of `across`, what travels between the
+studies' tasks: of transfer.csv) with its interval, and stands for one column of the table, from the second.
+Rows of methods (`LoRA r8`: the first word is its name) are written anew; a cell of `-` or nothing, and every
+other row, stays as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.data.names import label_name
+from analysis.references.studies import ACROSS
 from study.errors import UsageError
 from study.paths import REFERENCE
 
@@ -59,7 +61,7 @@ def _row(line: str, columns: list[dict[str, str]]) -> str:
 def _texts(column: str, scale: int, reference: Path) -> dict[str, str]:
     """The figures of a column, `.908 [.897, .919]`, by the name of the method."""
     study, _, figure = column.partition(".")
-    path = reference / study / "robustness.csv"
+    path = reference / study / ("transfer.csv" if study == ACROSS else "robustness.csv")
     if not path.exists():
         raise UsageError(f"{column}: no study {study} in {reference}")
     table = pd.read_csv(path)
@@ -67,9 +69,11 @@ def _texts(column: str, scale: int, reference: Path) -> dict[str, str]:
         raise UsageError(f"{column}: {path} has no column {figure}")
     texts: dict[str, str] = {}
     for _, row in table.iterrows():
-        value, low, high = (float(row[f"{figure}{end}"]) for end in ("", "_low", "_high"))
+        value, low, high = (float(row.get(f"{figure}{end}", math.nan)) for end in ("", "_low", "_high"))
         interval = f" [{number(low, scale)}, {number(high, scale)}]" if math.isfinite(low + high) else ""
-        texts.setdefault(label_name(row["label"], row["method"]), f"{number(value, scale)}{interval}")
+        texts.setdefault(
+            label_name(row["label"], row.get("method", row["label"])), f"{number(value, scale)}{interval}"
+        )
     return texts
 
 

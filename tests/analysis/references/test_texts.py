@@ -68,3 +68,11 @@ def test_fractions_have_no_leading_zero() -> None:
 def test_a_mark_that_fits_nothing_is_refused(reference: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         rewritten(TABLE.replace(old, new), reference)
+
+
+def test_what_travels_between_tasks_is_of_its_own_table(tmp_path: Path) -> None:
+    (tmp_path / "across").mkdir()
+    table = "label,regret,regret_low,regret_high,worst\nlora,0.25,0.2,0.3,0.5\n"
+    (tmp_path / "across" / "transfer.csv").write_text(table)
+    text = "<!-- of results/reference, in percent: across.regret across.worst -->\n| LoRA r8 | ? | ? |\n"
+    assert rewritten(text, tmp_path).endswith("| LoRA r8 | 25.0 [20.0, 30.0] | 50.0 |\n")
