@@ -25,19 +25,23 @@ from support.sweeps_under_test import (
 pytestmark = pytest.mark.slow
 
 
-def test_coordinator_killed_at_20_random_moments(undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(2))  # which run beside each other
+def test_coordinator_killed_at_10_random_moments(part: int, undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL; workers end by themselves, nothing is lost, doubled or trained again once finished."""
     folder = tmp_path / "results" / "small"
-    moments = random.Random(0)
+    moments = random.Random(part)
     seen: dict[str, str] = {}
-    for _ in range(20):
+    kills = 0
+    while kills < 10:
         process = start(tmp_path, OFTEN)
         time.sleep(moments.uniform(0.1, 4.5))
         if process.poll() is not None:  # done before the blow fell: begin anew to be hit again
             shutil.rmtree(folder)
             seen.clear()
+            continue
         process.kill()
         process.wait()
+        kills += 1
         for path in (folder / "records").glob("*.json"):
             content = path.read_text()
             assert seen.setdefault(path.name, content) == content
@@ -49,11 +53,12 @@ def test_coordinator_killed_at_20_random_moments(undisturbed: Path, tmp_path: Pa
     same_tables(folder, undisturbed)
 
 
-def test_workers_killed_at_20_random_moments(undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(2))
+def test_workers_killed_at_10_random_moments(part: int, undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL to a random worker; another goes on from the checkpoint."""
-    moments = random.Random(1)
+    moments = random.Random(2 + part)
     kills = 0
-    while kills < 20:
+    while kills < 10:
         shutil.rmtree(tmp_path / "results", ignore_errors=True)
         process = start(tmp_path, OFTEN)
         for log in moments.sample(["worker-0.log", "worker-1.log"] * 2, 4):  # a job may die twice, not thrice
