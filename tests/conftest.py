@@ -9,15 +9,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from support import warm_python
 from support.sweeps_under_test import DRAWN, start
 
-from study import config, tasks
-from study.settings import SweepSettings
-from study.tasks import Task
+if TYPE_CHECKING:
+    from study.settings import SweepSettings
+    from study.tasks import Task
+
+# Torch is imported in fixtures: the process that starts xdist's, before they can start, runs no test.
 
 QUICK = ["seeds=1", "lr=1e-3,1e-2", "task.steps=4", "task.evaluations=2"]
 
@@ -35,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = tempfile.TemporaryDirectory(prefix="tests-cache-", ignore_cleanup_errors=True)
     config.add_cleanup(cache.cleanup)
     os.environ["XDG_CACHE_HOME"] = cache.name
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process of the suite compiles all tests anew
     os.environ["GOMP_SPINCOUNT"] = "1000"  # as in the workers: the suite itself is busy beside them
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for commands; their workers are told
     os.environ[warm_python.VARIABLE] = os.environ[warm_python.REAL_VARIABLE] = warm_python.REAL
@@ -47,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def own_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a process of the suite has for itself: it trains with one thread, as workers do."""
+    import torch
+
     os.environ["STUDY_RUNNING"] = str(tmp_path_factory.mktemp("running"))  # tests beside are no neighbours
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patched:
@@ -56,11 +61,15 @@ def own_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def settings() -> SweepSettings:
+    from study import config
+
     return config.load("lr_grid", QUICK)
 
 
 @pytest.fixture(scope="session")
 def vtab(settings: SweepSettings) -> Task:
+    from study import tasks
+
     return tasks.load(settings.task)
 
 
@@ -82,14 +91,14 @@ def study_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="session")
 def undisturbed() -> Path:
-    """The small sweep, run in one go: once for all processes of the suite, by workers of Python itself."""
+    """The small sweep, run in one go: once for all processes of the suite, by Python itself."""
     folder = Path(os.environ["XDG_CACHE_HOME"]) / "undisturbed"
     folder.mkdir(exist_ok=True)
     study, finished = folder / "results" / "small", folder / "finished"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
-            process = start(folder, DRAWN, workers=warm_python.REAL)
+            process = start(folder, DRAWN, python=warm_python.REAL)
             output = process.communicate(timeout=300)[0]
             assert process.returncode == 0, output
             assert "12 of 12 runs: 12 ok" in output and "report: " in output

@@ -18,6 +18,7 @@ from support.sweeps_under_test import (
     no_workers_left,
     same_tables,
     start,
+    start_to_kill,
     table,
     workers_of,
 )
@@ -33,7 +34,7 @@ def test_coordinator_killed_at_10_random_moments(part: int, undisturbed: Path, t
     seen: dict[str, str] = {}
     kills = 0
     while kills < 10:
-        process = start(tmp_path, OFTEN)
+        process = start_to_kill(tmp_path, OFTEN)
         time.sleep(moments.uniform(0.1, 4.5))
         if process.poll() is not None:  # done before the blow fell: begin anew to be hit again
             shutil.rmtree(folder)
@@ -101,7 +102,7 @@ def test_a_worker_that_is_killed_repeats_at_most_one_interval(undisturbed: Path,
 def test_a_signal_stops_the_sweep_and_says_how_to_go_on(
     number: int, times: int, code: int, within: float, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, [*SMALL, "task.steps=2000", "checkpoint_s=1"])
+    process = start_to_kill(tmp_path, [*SMALL, "task.steps=2000", "checkpoint_s=1"])
     while not list(tmp_path.rglob("*.checkpoint")):
         time.sleep(0.1)
     for last in range(times):
@@ -122,7 +123,7 @@ def test_two_coordinators_at_once_ten_times(undisturbed: Path, tmp_path: Path) -
     for attempt in range(10):
         shutil.rmtree(tmp_path / "results", ignore_errors=True)
         arguments = SMALL if attempt == 9 else [*SMALL, "task.steps=5000", "launcher.workers=1"]
-        pair = [start(tmp_path, arguments) for _ in range(2)]
+        pair = [start_to_kill(tmp_path, arguments) for _ in range(2)]
         while all(process.poll() is None for process in pair):
             time.sleep(0.02)
         told = next(process for process in pair if process.poll() is not None)

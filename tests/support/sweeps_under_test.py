@@ -38,22 +38,27 @@ def same_tables(folder: Path, expected: Path) -> None:
         pd.testing.assert_frame_equal(table(folder, name), table(expected, name), check_exact=True)
 
 
-BY_PYTHON = (
+def start(
+    folder: Path, arguments: list[str], python: str | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    return _start(folder, [python or sys.executable, "-m", "study.sweep", *arguments], environment)
+
+
+BY_PYTHON_ITSELF = (
     "import runpy, sys; sys.executable = sys.argv.pop(1); "
     "runpy.run_module('study.sweep', run_name='__main__', alter_sys=True)"
 )
 
 
-def start(
-    folder: Path, arguments: list[str], workers: str | None = None, **environment: str
-) -> subprocess.Popen[str]:
-    """The command, by Python itself: the process is what it says, whatever is done to it.
+def start_to_kill(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    """A coordinator that is the very process that is given back: dead as soon as `wait` returns."""
+    command = [warm_python.REAL, "-c", BY_PYTHON_ITSELF, sys.executable, *arguments]
+    return _start(folder, command, environment)
 
-    Args:
-        workers: the Python of its workers.
-    """
+
+def _start(folder: Path, command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [warm_python.REAL, "-c", BY_PYTHON, workers or sys.executable, *arguments],
+        command,
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
