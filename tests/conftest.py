@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
+from support import warm_python
 from support.sweeps_under_test import DRAWN, start
 
-from study import config, tasks
-from study.settings import SweepSettings
-from study.tasks import Task
+if TYPE_CHECKING:
+    from study.settings import SweepSettings
+    from study.tasks import Task
+
+# Torch is imported in fixtures: the process that starts xdist's, before they can start, runs no test.
 
 QUICK = ["seeds=1", "lr=1e-3,1e-2", "task.steps=4", "task.evaluations=2"]
 
@@ -25,23 +30,46 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--task", action="append", help="run the contract for these tasks alone")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Profiles of this machine are measured for the tests alone; one thread, as in the workers."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ["STUDY_RUNNING"] = str(tmp_path_factory.mktemp("running"))  # tests beside are no neighbours
+def pytest_configure(config: pytest.Config) -> None:
+    """What all processes of the suite share: a cache (profiles are measured once), and a warm Python."""
+    if warm_python.VARIABLE in os.environ:
+        return  # it is one of xdist's, or a test runs it: it has this environment
+    cache = tempfile.TemporaryDirectory(prefix="tests-cache-", ignore_cleanup_errors=True)
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = cache.name
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process of the suite compiles all tests anew
     os.environ["GOMP_SPINCOUNT"] = "1000"  # as in the workers: the suite itself is busy beside them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for commands; their workers are told
+    os.environ[warm_python.VARIABLE] = os.environ[warm_python.REAL_VARIABLE] = warm_python.REAL
+    if sys.platform == "linux":
+        warm = warm_python.WarmPython()
+        config.add_cleanup(warm.close)
+        os.environ[warm_python.VARIABLE] = str(warm.program)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a process of the suite has for itself: it trains with one thread, as workers do."""
+    import torch
+
+    os.environ["STUDY_RUNNING"] = str(tmp_path_factory.mktemp("running"))  # tests beside are no neighbours
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "executable", os.environ[warm_python.VARIABLE])
+        yield
 
 
 @pytest.fixture(scope="session")
 def settings() -> SweepSettings:
+    from study import config
+
     return config.load("lr_grid", QUICK)
 
 
 @pytest.fixture(scope="session")
 def vtab(settings: SweepSettings) -> Task:
+    from study import tasks
+
     return tasks.load(settings.task)
 
 
@@ -62,11 +90,17 @@ def study_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small sweep, run in one go."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    process = start(folder, DRAWN)
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
-    assert "12 of 12 runs: 12 ok" in output and "report: " in output
-    return folder / "results" / "small"
+def undisturbed() -> Path:
+    """The small sweep, run in one go: once for all processes of the suite, by Python itself."""
+    folder = Path(os.environ["XDG_CACHE_HOME"]) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    study, finished = folder / "results" / "small", folder / "finished"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            process = start(folder, DRAWN, python=warm_python.REAL)
+            output = process.communicate(timeout=300)[0]
+            assert process.returncode == 0, output
+            assert "12 of 12 runs: 12 ok" in output and "report: " in output
+            finished.touch()
+    return study

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.warm_python import REAL
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def run(command: str, folder: Path, *more: str) -> str:
 
 
 def test_optuna_dashboard_opens_the_study(copy: Path) -> None:
-    program = Path(sys.executable).parent / "optuna-dashboard"
+    program = Path(REAL).parent / "optuna-dashboard"
     if not program.exists():
         pytest.skip("optuna-dashboard is not installed")
     run("python -m study.sweep lr_grid method=ether lr=1e-3 name=dashboard", copy, *SMALL_SWEEP)

@@ -18,6 +18,7 @@ from support.sweeps_under_test import (
     no_workers_left,
     same_tables,
     start,
+    start_to_kill,
     table,
     workers_of,
 )
@@ -25,19 +26,23 @@ from support.sweeps_under_test import (
 pytestmark = pytest.mark.slow
 
 
-def test_coordinator_killed_at_20_random_moments(undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(2))  # which run beside each other
+def test_coordinator_killed_at_10_random_moments(part: int, undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL; workers end by themselves, nothing is lost, doubled or trained again once finished."""
     folder = tmp_path / "results" / "small"
-    moments = random.Random(0)
+    moments = random.Random(part)
     seen: dict[str, str] = {}
-    for _ in range(20):
-        process = start(tmp_path, OFTEN)
+    kills = 0
+    while kills < 10:
+        process = start_to_kill(tmp_path, OFTEN)
         time.sleep(moments.uniform(0.1, 4.5))
         if process.poll() is not None:  # done before the blow fell: begin anew to be hit again
             shutil.rmtree(folder)
             seen.clear()
+            continue
         process.kill()
         process.wait()
+        kills += 1
         for path in (folder / "records").glob("*.json"):
             content = path.read_text()
             assert seen.setdefault(path.name, content) == content
@@ -49,11 +54,12 @@ def test_coordinator_killed_at_20_random_moments(undisturbed: Path, tmp_path: Pa
     same_tables(folder, undisturbed)
 
 
-def test_workers_killed_at_20_random_moments(undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(2))
+def test_workers_killed_at_10_random_moments(part: int, undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL to a random worker; another goes on from the checkpoint."""
-    moments = random.Random(1)
+    moments = random.Random(2 + part)
     kills = 0
-    while kills < 20:
+    while kills < 10:
         shutil.rmtree(tmp_path / "results", ignore_errors=True)
         process = start(tmp_path, OFTEN)
         for log in moments.sample(["worker-0.log", "worker-1.log"] * 2, 4):  # a job may die twice, not thrice
@@ -96,7 +102,7 @@ def test_a_worker_that_is_killed_repeats_at_most_one_interval(undisturbed: Path,
 def test_a_signal_stops_the_sweep_and_says_how_to_go_on(
     number: int, times: int, code: int, within: float, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, [*SMALL, "task.steps=2000", "checkpoint_s=1"])
+    process = start_to_kill(tmp_path, [*SMALL, "task.steps=2000", "checkpoint_s=1"])
     while not list(tmp_path.rglob("*.checkpoint")):
         time.sleep(0.1)
     for last in range(times):
@@ -117,7 +123,7 @@ def test_two_coordinators_at_once_ten_times(undisturbed: Path, tmp_path: Path) -
     for attempt in range(10):
         shutil.rmtree(tmp_path / "results", ignore_errors=True)
         arguments = SMALL if attempt == 9 else [*SMALL, "task.steps=5000", "launcher.workers=1"]
-        pair = [start(tmp_path, arguments) for _ in range(2)]
+        pair = [start_to_kill(tmp_path, arguments) for _ in range(2)]
         while all(process.poll() is None for process in pair):
             time.sleep(0.02)
         told = next(process for process in pair if process.poll() is not None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.paths import ROOT
+from support.warm_python import REAL
 
 pytestmark = pytest.mark.slow
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -37,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", *pictures))
     for name in FILES:
         shutil.copy(ROOT / name, source)
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+    run(REAL, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
         "--wheel-dir", folder, source, cwd=folder)  # fmt: skip
     (path,) = folder.glob("*.whl")
     return path
@@ -49,7 +50,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel, cwd=folder)
+    run(REAL, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel, cwd=folder)
     (packages,) = folder.glob("lib/python*/site-packages")
     borrowed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (packages / "dependencies.pth").write_text("\n".join(borrowed))  # their own .pth files are not read

@@ -99,12 +99,11 @@ def _hash(words: list[str]) -> str:
 def train(arguments: str, folder: Path) -> Path:
     """Runs a sweep with one worker on one core in `folder`; returns the study's folder."""
     core = next(iter(os.sched_getaffinity(0)))
-    program = "import os, runpy, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); del sys.argv[1]; "
-    program += "runpy.run_module('study.sweep', run_name='__main__', alter_sys=True)"
     more = ["name=golden", "report=false", "launcher.workers=1"]
     done = subprocess.run(
-        [sys.executable, "-c", program, str(core), *arguments.split(), *more],
+        [sys.executable, "-m", "study.sweep", *arguments.split(), *more],
         cwd=folder, capture_output=True, text=True, timeout=600,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "results" / "golden"

@@ -14,12 +14,7 @@ from study.launchers.cluster.batches import batch_name
 from study.launchers.cluster.squeue import Task
 from study.paths import PACKAGE
 from study.settings import LauncherSettings
-
-PROGRAM = """
-import json, sys
-from study.launchers.cluster.submission import run_on_node
-run_on_node(sys.argv[1], json.loads(sys.stdin.read()))
-"""
+from support.paths import ROOT
 
 
 class StandIn:
@@ -31,13 +26,13 @@ class StandIn:
     def executor(self, settings: LauncherSettings, _: Path, batch: str) -> Any:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(settings.cpus_per_task), "STUDY_TIMEOUT_S": "600",
-            "PYTHONPATH": str(PACKAGE.parent),
+            "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(ROOT / "tests")]),
         }  # fmt: skip
 
         def map_array(_: Any, answer_files: list[str], jobs: list[Any]) -> list[SimpleNamespace]:
             for index, (answer_file, job) in enumerate(zip(answer_files, jobs, strict=True)):
                 process = subprocess.Popen(
-                    [sys.executable, "-c", PROGRAM, answer_file],
+                    [sys.executable, "-m", "support.array_task", answer_file],
                     stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
                 )  # fmt: skip
                 assert process.stdin is not None

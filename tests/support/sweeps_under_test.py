@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.storage.schema import CIRCUMSTANCES
+from support import warm_python
 from support.paths import FAULTS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,9 +38,27 @@ def same_tables(folder: Path, expected: Path) -> None:
         pd.testing.assert_frame_equal(table(folder, name), table(expected, name), check_exact=True)
 
 
-def start(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, arguments: list[str], python: str | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    return _start(folder, [python or sys.executable, "-m", "study.sweep", *arguments], environment)
+
+
+BY_PYTHON_ITSELF = (
+    "import runpy, sys; sys.executable = sys.argv.pop(1); "
+    "runpy.run_module('study.sweep', run_name='__main__', alter_sys=True)"
+)
+
+
+def start_to_kill(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    """A coordinator that is the very process that is given back: dead as soon as `wait` returns."""
+    command = [warm_python.REAL, "-c", BY_PYTHON_ITSELF, sys.executable, *arguments]
+    return _start(folder, command, environment)
+
+
+def _start(folder: Path, command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "study.sweep", *arguments],
+        command,
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -49,15 +69,13 @@ def start(folder: Path, arguments: list[str], **environment: str) -> subprocess.
 
 
 def workers_of(folder: Path) -> list[int]:
-    """Worker processes whose working folder is `folder`."""
+    """Worker processes of studies in `folder`, by their numbers: what they print goes into a study's log."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command, place = (entry / "cmdline").read_bytes(), (entry / "cwd").resolve()
-            if b"study.training.process" in command and place == folder:
+        with contextlib.suppress(OSError):
+            log = Path(os.readlink(entry / "fd/1"))
+            if log.is_relative_to(folder) and log.name.startswith("worker-"):
                 found.append(int(entry.name))
-        except OSError:
-            continue
     return found
 
 

@@ -16,23 +16,13 @@ QUICK = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is drawn once, is drawn once for these tests, and not for the user's other studies."""
-    folder = tmp_path_factory.mktemp("cache")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_CACHE_HOME", str(folder))
-    yield folder / "ether-study/class_pictures"  # type: ignore[misc]
-    patch.undo()
-
-
 @pytest.fixture(scope="session")
 def sweep() -> SweepSettings:
     return config.load("lr_grid", QUICK)
 
 
 @pytest.fixture(scope="session")
-def mini(sweep: SweepSettings, cache: Path) -> Subject:
+def mini(sweep: SweepSettings) -> Subject:
     return of(sweep)
 
 
@@ -69,5 +59,5 @@ def paper_arguments(files: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def paper(paper_arguments: list[str], cache: Path) -> Subject:
+def paper(paper_arguments: list[str]) -> Subject:
     return of(config.load("lr_grid", paper_arguments))
