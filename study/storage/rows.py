@@ -142,8 +142,8 @@ class Circumstances:
         "what the content of its base model is known by; empty in older records", since=4, default=""
     )
     judge_fingerprints: str = column(
-        "the same of the models that its scores are made by, and of pictures that its base model drew, each"
-        " after its setting; empty without any",
+        "the same of the models that its scores are made by, of pictures that its base model drew, and of a"
+        " reduced or relabelled training set, each after its setting; empty without any",
         since=4,
         default="",
     )
