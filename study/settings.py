@@ -149,6 +149,9 @@ class TaskSettings:
     energy: str | None = setting(
         None, "oft: hyperspherical energy as OFT's code has it; null: as docs/schema.md", choices=("oft",)
     )
+    sharpness: bool | None = setting(
+        None, "true: the largest eigenvalue of the loss's Hessian is measured at the start and the end"
+    )
     noise: float = setting(
         0.0,
         "size of a random move of the adapter before training (steps=0: instead of it)",

@@ -15,7 +15,7 @@ from study.tasks.data_summary import DataSummary, Lengths
 
 TRAINED_WITH = (
     "steps", "batch_size", "eval_batch_size", "evaluations", "weight_decay", "warmup_steps", "accumulate",
-    "clip", "noise",
+    "clip", "noise", "sharpness",
 )  # fmt: skip
 """Task settings that change neither what is read nor what is adapted."""
 
