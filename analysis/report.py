@@ -27,6 +27,7 @@ from analysis.command import EXIT, LOOK, RESULTS, draw_report, look_of
 from analysis.data.pictures import content_of
 from analysis.data.studies import distinct_titles, split
 from analysis.data.table import AnalysisError, Study
+from analysis.data.training_set import training_set_of
 from analysis.exporting.write import FORMATS, export
 from analysis.figures.look import ON_SCREEN, Look, looking, ordered
 from analysis.reporting.importance import importance_section
@@ -102,6 +103,7 @@ def space_section(study: Study, pictures: list[Picture]) -> dict[str, Any]:
         "space": True,
         "task": f"{runs['task'].iloc[0]} ({runs['scale'].iloc[0]})",
         "metric": runs.loc[runs["counted"], "metric"].iloc[0],
+        "training_set": training_set_of(runs),
         "base": f"{runs['base_test'].mean():.3f}",
         "chance": f"{runs['chance'].mean():.3f}",
         "count": len(runs),
@@ -118,6 +120,7 @@ def section(study: Study, table: pd.DataFrame, pictures: list[Picture]) -> dict[
         "task": f"{runs['task'].iloc[0]} ({runs['scale'].iloc[0]})",
         "metric": runs.loc[runs["counted"], "metric"].iloc[0],
         "content": content_of(runs),
+        "training_set": training_set_of(runs),
         "base": f"{runs['base_test'].mean():.3f}",
         "chance": f"{runs['chance'].mean():.3f}",
         "count": len(runs),

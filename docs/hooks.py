@@ -76,7 +76,7 @@ def _values(about: Any) -> str:
     """What a setting may be, in words."""
     if about.choices:
         return ", ".join(f"`{choice}`" for choice in about.choices)
-    bounds = {"above": about.above, "at least": about.at_least}
+    bounds = {"above": about.above, "at least": about.at_least, "at most": about.at_most}
     return ", ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
 
 

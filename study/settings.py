@@ -32,6 +32,7 @@ class About:
         help: what it means, in a few words.
         above: its value must be larger.
         at_least: its value must not be smaller.
+        at_most: its value must not be larger.
         choices: the values it can take; any, if there are none here.
         per_run: may differ between runs that train together in one pack; all other settings may not.
         axis: whether `a,b,c` makes it an axis of the grid; None: as its group says (`GROUPS`).
@@ -40,6 +41,7 @@ class About:
     help: str
     above: float | None = None
     at_least: float | None = None
+    at_most: float | None = None
     choices: tuple[str, ...] = ()
     per_run: bool = False
     axis: bool | None = None
@@ -51,12 +53,13 @@ def setting(
     *,
     above: float | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
     choices: tuple[str, ...] = (),
     per_run: bool = False,
     axis: bool | None = None,
 ) -> T:
     """A dataclass field with this default and its `About`."""
-    metadata = {"about": About(help, above, at_least, choices, per_run, axis)}
+    metadata = {"about": About(help, above, at_least, at_most, choices, per_run, axis)}
     return field(default=default, metadata=metadata)
 
 
@@ -87,6 +90,12 @@ class TaskSettings:
         metadata=described("columns of the text, or of a pair; []: by their usual names"),
     )
     label_column: str | None = setting(None, "column of what is learnt; null: by its usual name")
+    train_examples: int | None = setting(
+        None, "of the training split, as many of each class; the same for every run; null: all", above=0
+    )
+    label_noise: float | None = setting(
+        None, "share of the training labels that are replaced by another class", at_least=0, at_most=1
+    )
     max_length: int | None = setting(None, "tokens; null: what the task says for its data", above=0)
     target_modules: list[str] = field(
         default_factory=list, metadata=described("layers to adapt; []: each linear layer of the blocks")
@@ -139,6 +148,9 @@ class TaskSettings:
     )
     energy: str | None = setting(
         None, "oft: hyperspherical energy as OFT's code has it; null: as docs/schema.md", choices=("oft",)
+    )
+    sharpness: bool | None = setting(
+        None, "true: the largest eigenvalue of the loss's Hessian is measured at the start and the end"
     )
     noise: float = setting(
         0.0,
@@ -262,6 +274,9 @@ READ_BY_SOME_TASKS = (
 
 JUDGES = ("segmenter", "inception", "dino", "clip_model", "lpips")
 """A task's settings that name a model by which scores are made: a folder, a file or a hub name."""
+
+TRAINING_SET = ("train_examples", "label_noise")
+"""A task's settings that change what is trained on, and nothing that is scored."""
 
 GROUPS = {"": SweepSettings, "task.": TaskSettings, "launcher.": LauncherSettings}
 """The groups of settings, by what their keys begin with. A task's settings may be axes of a grid unless they

@@ -16,6 +16,7 @@ from analysis.figures import (
     plane,
     robustness,
     samples,
+    sharpness,
     tuning_cost,
     two_axes,
 )
@@ -46,6 +47,7 @@ STUDY_FIGURES = (
     StudyFigure(samples.draw_samples, samples.CAPTION, None),
     StudyFigure(convergence.draw_convergence, convergence.CAPTION, convergence.PAPER_CAPTION),
     StudyFigure(distances.draw_distances, distances.CAPTION, distances.PAPER_CAPTION),
+    StudyFigure(sharpness.draw_sharpness, sharpness.CAPTION, None),
     StudyFigure(he_training.draw_he_training, he_training.CAPTION, he_training.PAPER_CAPTION),
 )
 

@@ -87,7 +87,7 @@ def check_bounds(key: str, value: Any, bounds: About) -> None:
         return
     if bounds.choices and value not in bounds.choices:
         raise UsageError(f"{key}={value} is not one of: {', '.join(bounds.choices)}")
-    if bounds.above is None and bounds.at_least is None:
+    if bounds.above is None and bounds.at_least is None and bounds.at_most is None:
         return
     if isinstance(value, str):  # in an axis, whose values the schema does not know
         raise UsageError(f"{key}={value!r} is text, not a number; write it without quotes")
@@ -97,6 +97,8 @@ def check_bounds(key: str, value: Any, bounds: About) -> None:
     if bounds.at_least is not None and not (math.isfinite(value) and value >= bounds.at_least):
         words = "zero" if bounds.at_least == 0 else f"{bounds.at_least:g}"
         raise UsageError(f"{key}={value} must be {words} or more")
+    if bounds.at_most is not None and not value <= bounds.at_most:
+        raise UsageError(f"{key}={value} must be {bounds.at_most:g} or less")
 
 
 def check_sources(s: SweepSettings) -> None:

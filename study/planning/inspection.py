@@ -15,7 +15,7 @@ from study.tasks.data_summary import DataSummary, Lengths
 
 TRAINED_WITH = (
     "steps", "batch_size", "eval_batch_size", "evaluations", "weight_decay", "warmup_steps", "accumulate",
-    "clip", "noise",
+    "clip", "noise", "sharpness",
 )  # fmt: skip
 """Task settings that change neither what is read nor what is adapted."""
 
@@ -27,8 +27,9 @@ class Fingerprints:
     `study.tasks.loading.fingerprint` makes them.
 
     Attributes:
-        judges: of the models by which scores are made, and of pictures that the base model draws to train on:
-            `segmenter sha256:..., inception sha256:..., class_pictures latents:...`.
+        judges: of the models by which scores are made, of pictures that the base model draws to train on, and
+            of which data are trained on with which labels: `segmenter sha256:..., inception sha256:...,
+            class_pictures latents:..., train_examples rows:...`.
     """
 
     data: str = ""

@@ -6,20 +6,23 @@ Two results stand in one table only where these agree: else the table compares s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from study.naming import is_shipped
 from study.planning.inspection import Fingerprints
 from study.planning.jobs import Provenance
-from study.settings import JUDGES, TaskSettings
+from study.settings import JUDGES, TRAINING_SET, TaskSettings
 
 PACKAGES = ("study", "torch", "transformers", "peft", "diffusers")
 """Whose versions decide a result; `study` is this project."""
 
 OWN = ("examples:", "weights:")
 """How fingerprints begin of what a task makes itself, in which any of its settings may have a part."""
+
+OF_DATA = ("task", "model", "data", "subset", "max_length")
+"""Settings that may have a part in the examples that a task makes."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Origin:
 
     Attributes:
         judges: the models by which its scores are made, a setting's name and its value each.
+        training_set: what cuts down or changes the training data, likewise.
     """
 
     task: str
@@ -38,11 +42,13 @@ class Origin:
     fingerprints: Fingerprints
     provenance: Provenance
     judges: tuple[tuple[str, str], ...] = ()
+    training_set: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, task: TaskSettings, fingerprints: Fingerprints, provenance: Provenance) -> Origin:
         named = task.name, task.model, task.data, task.subset, task.max_length
-        return cls(*named, fingerprints, provenance, _judges(vars(task)))
+        of_task = vars(task)
+        return cls(*named, fingerprints, provenance, _given(of_task, JUDGES), _given(of_task, TRAINING_SET))
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Origin:
@@ -61,7 +67,8 @@ class Origin:
             provenance=Provenance(
                 row.get("versions", ""), row.get("git_sha", ""), row.get("git_dirty", False)
             ),
-            judges=_judges({setting: row.get(f"task.{setting}") for setting in JUDGES}),
+            judges=_given(_of_task(row), JUDGES),
+            training_set=_given(_of_task(row), TRAINING_SET),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -73,13 +80,17 @@ class Origin:
         parts = {
             "fingerprints": Fingerprints(**content["fingerprints"]),
             "provenance": Provenance(**content["provenance"]),
-            "judges": tuple((setting, name) for setting, name in content.get("judges", ())),
+            **{
+                kind: tuple((setting, value) for setting, value in content.get(kind, ()))
+                for kind in ("judges", "training_set")
+            },
         }
         return cls(**{**content, **parts})
 
     def named(self, setting: str) -> str | None:
-        """What the run's `data`, `model` or judge is called in its settings."""
-        return {"data": self.data, "model": self.model, **dict(self.judges)}.get(setting)
+        """What the run's settings have for its `data`, `model`, a judge or its training set."""
+        known = {"data": self.data, "model": self.model, **dict(self.judges), **dict(self.training_set)}
+        return known.get(setting)
 
     def changed(self, before: Origin) -> list[str]:
         """`data`, `model` and judges, as far as both origins name the same one and its content is another."""
@@ -93,15 +104,27 @@ class Origin:
         if self.named(name) is None:  # pictures that a model drew: the same if they are drawn in the same way
             return found.partition(":")[0] == then.partition(":")[0]
         settings: tuple[str, ...] = ()
-        if found.startswith(OWN):
-            settings = ("task", "model", "data", "subset", "max_length")
+        if name in TRAINING_SET:
+            settings = (*OF_DATA, "training_set")
+        elif found.startswith(OWN):
+            settings = OF_DATA
         elif name == "model" and is_shipped(self.model):
             settings = ("task",)
         return all(getattr(self, each) == getattr(before, each) for each in settings)
 
 
-def _judges(task: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((setting, task[setting]) for setting in JUDGES if task[setting])
+def _of_task(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("task."): value for name, value in row.items() if name.startswith("task.")}
+
+
+def _given(task: Mapping[str, Any], settings: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Those of the settings that a task has a value for; a number is the same as 0 and as 0.0."""
+    values = ((setting, task.get(setting)) for setting in settings)
+    return tuple(
+        (setting, value if isinstance(value, str) else f"{value:g}")
+        for setting, value in values
+        if value not in (None, "") and value == value
+    )
 
 
 def changed_packages(before: str, now: str) -> list[str]:

@@ -61,6 +61,10 @@ LOWER_IS_BETTER = "lower_is_better"
 TRADE_OFF = "trade_off"
 """The column of the further metrics of which less is better, in tables of tasks that have any."""
 
+SHARPNESS = ("sharpness_start", "sharpness_end")
+"""The columns of the largest eigenvalue of the Hessian of the training loss in the adapter's parameters, in
+tables of studies with `task.sharpness=true`; nan where it was not measured, or is not finite."""
+
 PICTURES = "pictures"
 """The column of the digest of a run's picture file, in tables of tasks that keep pictures."""
 
@@ -72,6 +76,7 @@ class Outcome:
     `further` has the task's metrics beside the primary one, on test: columns `metric.<name>`. Tasks name
     them, so it is a mapping. `lower_is_better` names those of which less is better, `trade_off` the two
     that the primary one is the harmonic mean of: columns of those names, with commas between, if there are.
+    `sharpness` is that at the start and at the end, if it was measured: columns `SHARPNESS`.
     """
 
     status: str = column("ok | diverged | failed")
@@ -111,6 +116,7 @@ class Outcome:
     further: Mapping[str, float] = dataclasses.field(default_factory=dict)
     lower_is_better: tuple[str, ...] = ()
     trade_off: tuple[str, ...] = ()
+    sharpness: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,8 @@ class Circumstances:
         "what the content of its base model is known by; empty in older records", since=4, default=""
     )
     judge_fingerprints: str = column(
-        "the same of the models that its scores are made by, and of pictures that its base model drew, each"
-        " after its setting; empty without any",
+        "the same of the models that its scores are made by, of pictures that its base model drew, and of a"
+        " reduced or relabelled training set, each after its setting; empty without any",
         since=4,
         default="",
     )
@@ -199,6 +205,7 @@ class RunRecord:
         settings = known.pop("settings")
         kept = {name: ",".join(known.pop(name)) for name in (LOWER_IS_BETTER, TRADE_OFF)}
         kept |= {PICTURES: self.pictures}
+        known |= dict(zip(SHARPNESS, known.pop("sharpness") or (), strict=False))
         return _with_metrics(known) | {name: value for name, value in kept.items() if value} | dict(settings)
 
     def to_json(self) -> dict[str, Any]:
@@ -221,6 +228,7 @@ class RunRecord:
                 further=_metrics_in(row),
                 lower_is_better=tuple(filter(None, row.get(LOWER_IS_BETTER, "").split(","))),
                 trade_off=tuple(filter(None, row.get(TRADE_OFF, "").split(","))),
+                sharpness=_sharpness_in(row),
             ),
             _filled(Circumstances, row),
             tuple(
@@ -240,6 +248,11 @@ def _with_metrics(row: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics_in(row: Mapping[str, Any]) -> dict[str, float]:
     return {name.removeprefix(METRIC): value for name, value in row.items() if name.startswith(METRIC)}
+
+
+def _sharpness_in(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    start, end = (row.get(name) for name in SHARPNESS)
+    return None if start is None or end is None else (start, end)
 
 
 _EMPTY: dict[Any, Any] = {str: "", bool: False, int: 0, float: math.nan}

@@ -8,7 +8,9 @@ Beside them, `runs` has one `method.<name>.<option>` column per method option (e
 runs) and one `task.<setting>` column per task setting. Where a task has metrics beside the primary one, there
 is a `metric.<name>` column for each, on test in `runs`, on validation in `history`; `lower_is_better` in
 `runs` names those of which less is better, where there are any, and `trade_off` the two that the primary one
-is the harmonic mean of. Where its runs keep pictures, `runs` has `pictures`, the digest of
+is the harmonic mean of. With `task.sharpness=true`, `runs` has `sharpness_start` and `sharpness_end`, the
+largest eigenvalue of the Hessian of the training loss before and after training (nan where a run diverged or
+failed). Where its runs keep pictures, `runs` has `pictures`, the digest of
 `samples/<run_id>.png`.
 """
 

@@ -18,7 +18,7 @@ from study.storage import records
 from study.storage.columns import Columns
 from study.storage.files import quarantine, staged, write_atomically
 from study.storage.records import Pack, RecordJson
-from study.storage.rows import METRIC
+from study.storage.rows import METRIC, SHARPNESS
 from study.storage.schema import HISTORY, RUNS, TABLES, Schema
 
 if TYPE_CHECKING:
@@ -227,8 +227,9 @@ def _typed(column: str, values: pd.Series) -> pd.Series:
 
 @typing.no_type_check
 def _kind_of_setting(column: str) -> type | None:
-    """`bool`, `int`, `float` (a metric too) or, for text and lists, `str`; None for a method's options."""
-    if column.startswith(METRIC):
+    """`bool`, `int`, `float` (metrics and sharpness too) or, for text and lists, `str`; None for a method's
+    options."""
+    if column.startswith(METRIC) or column in SHARPNESS:
         return float
     hints = typing.get_type_hints(TaskSettings)
     hint = hints.get(column.removeprefix("task.")) if column.startswith("task.") else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from study.settings import TaskSettings
+    from study.tasks.training_set import TrainingSet
 
 Batch = dict[str, "Tensor"]
 
@@ -29,7 +31,7 @@ SPLITS = ("train", "valid", "test")
 
 FOLDER = PACKAGE / "tasks"
 
-NO_TASKS = {"__init__", "data_summary"}
+NO_TASKS = {"__init__", "data_summary", "training_set"}
 """Files of the folder that hold no task."""
 
 
@@ -90,14 +92,32 @@ class Task(ABC):
         """The examples at `indices`, (rows,), as tensors with one row each."""
 
     def rows(self, split: str, seed: int) -> Tensor:
-        """Which examples of a split a run with this seed has: their indices, all of them by default.
+        """Which examples of a split a run with this seed has: their indices, all of them by default, or those
+        that the settings leave for training.
 
         A task of several subjects, of which each seed learns another, gives each seed its own. An index may
         stand there more than once; of what is scored, every seed has as many.
         """
         import torch
 
-        return torch.arange(self.size(split))
+        return self.training_set.rows if split == "train" else torch.arange(self.size(split))
+
+    def training_classes(self) -> Tensor | None:
+        """Every training example's class, (size of the split,), of a task that learns the classes in the
+        tensor `labels` of its batches: then `task.label_noise` can replace some, and `task.train_examples`
+        takes as many of each."""
+        return None
+
+    @cached_property
+    def training_set(self) -> TrainingSet:
+        """What is trained on.
+
+        Raises:
+            UsageError: if the task cannot have what its settings ask for.
+        """
+        from study.tasks.training_set import training_set
+
+        return training_set(self)
 
     @abstractmethod
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -186,7 +206,8 @@ class Task(ABC):
         epoch, position = divmod(step, len(rows) // size)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order = rows[torch.randperm(len(rows), generator=generator)]
-        return self.examples("train", order[position * size : (position + 1) * size])
+        chosen = order[position * size : (position + 1) * size]
+        return self.examples("train", chosen) | self.training_set.labels_of(chosen)
 
     def batches(self, split: str, rows: Tensor | None = None) -> Iterator[Batch]:
         """A split's examples at `rows` in this order, or all, `eval_batch_size` at a time."""
@@ -220,12 +241,14 @@ def load(settings: TaskSettings) -> Task:
     """The task that the settings name: the `Task` in its file, the first if there are several.
 
     Raises:
-        UsageError: if there is none, or from the task itself.
+        UsageError: if there is none, from the task itself, or if it has no such training set.
     """
     module = importlib.import_module(f"study.tasks.{settings.name}")
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__:
-            return value(settings)
+            task = value(settings)
+            _ = task.training_set  # refused before anything is made of the task
+            return task
     raise UsageError(f"{module.__file__}: no task in it; define a subclass of study.tasks.Task")
 
 

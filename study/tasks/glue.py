@@ -114,6 +114,9 @@ class Glue(Task):
     def size(self, split: str) -> int:
         return len(self.splits[split].labels)
 
+    def training_classes(self) -> Tensor | None:
+        return self.splits["train"].labels if self.subset.classes else None
+
     def data_summary(self) -> DataSummary:
         names, labels = self.subset.classes, self.splits["train"].labels
         counts = (

@@ -76,11 +76,11 @@ class Vtab(Task):
         part = self.splits[split]
         return len(part["labels"]) if isinstance(part, dict) else len(part)
 
+    def training_classes(self) -> Tensor:
+        return torch.as_tensor(self.images.labels["train"] if self.images else self.splits["train"]["labels"])
+
     def data_summary(self) -> DataSummary:
-        labels = torch.as_tensor(
-            self.images.labels["train"] if self.images else self.splits["train"]["labels"]
-        )
-        counts = labels.bincount(minlength=len(self.classes)).tolist()
+        counts = self.training_classes().bincount(minlength=len(self.classes)).tolist()
         return replace(
             super().data_summary(),
             kind="classification",

@@ -65,6 +65,21 @@ def rows(task: Task) -> str:
     return ""
 
 
+def classes(task: Task) -> str:
+    """The classes of training, if the task says them, are the labels of its examples."""
+    known = task.training_classes()
+    if known is None:
+        return ""
+    fix = "training_classes gives the tensor `labels` of every training example"
+    size = task.size("train")
+    need(len(known) == size, f"{len(known)} classes of {size} training examples", fix)
+    first = _first_rows(task, "train", min(100, size))
+    need("labels" in first, "a task that says its classes has no tensor `labels`", fix)
+    other = int((first["labels"] != known[: len(first["labels"])]).sum())
+    need(not other, f"{other} examples have labels that are not their classes", fix)
+    return ""
+
+
 def batches(task: Task) -> str:
     """Batches have one row per example in every tensor, and together are the whole split."""
     total = 0
@@ -227,7 +242,7 @@ def model(task: Task) -> str:
     return ""
 
 
-_ALL = (splits, rows, batches, order, epochs, outputs, generation, training, model)
+_ALL = (splits, rows, classes, batches, order, epochs, outputs, generation, training, model)
 CHECKS: dict[str, Callable[[Task], str]] = {check.__name__: check for check in _ALL}
 """By short name."""
 

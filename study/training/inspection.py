@@ -107,7 +107,9 @@ def inspection(
             raise UsageError(f"method {run.method}: {first_line(error)}") from error
         parameters.append(count)
     summary = replace(_summary(task, model, size, targets), finetuned=tuple(sorted(finetuned)))
-    return Inspection(found, task.data_summary(), summary, tuple(parameters))
+    data = task.data_summary()
+    data = replace(data, notes=(*data.notes, *task.training_set.notes))
+    return Inspection(found, data, summary, tuple(parameters))
 
 
 def _skeleton(task: Task) -> nn.Module:

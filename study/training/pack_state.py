@@ -25,10 +25,11 @@ def of_runs(state: State, rows: Sequence[int]) -> State:
         match = re.fullmatch(r"(adapter|head)-(\d+)(.*)", name)
         if match and int(match[2]) in place:
             chosen[f"{match[1]}-{place[int(match[2])]}{match[3]}"] = value
-    measured = facts["measured"]
+    measured, sharpness = facts["measured"], facts.get("sharpness_start")
     return chosen, facts | {
         "diverged": [[place[run], *rest] for run, *rest in facts["diverged"] if run in place],
         "first_lengths": [facts["first_lengths"][row] for row in rows],
+        "sharpness_start": [sharpness[row] for row in rows] if sharpness else [],
         "seconds": facts["seconds"] * share,
         "step_seconds": facts["step_seconds"] * share,
         "measured": {key: [of_pack[row] for row in rows] for key, of_pack in measured.items()},

@@ -26,6 +26,7 @@ from study.training.frozen_base import train_mode
 from study.training.memory import footprint
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import forward_backward, training_batches
+from study.training.sharpness import check_differentiable_twice
 from study.training.train import Hyperparameters, Training
 
 WARM_STEPS, TIMED_STEPS = 1, 3
@@ -166,6 +167,8 @@ def profile(
     measure_seconds = time.perf_counter() - start
     with _refuse_idle_layers(alone.packed):
         activation_mb = _activation_mb(task, alone.packed, alone.parameters)
+    if task.settings.sharpness:
+        check_differentiable_twice(task, alone.packed, alone.parameters)
     alone.close()
     mapping, reason = find_mapping(task, model, config) if pack_size != 1 and runs > 1 else (None, "")
     needs = footprint(task, model, config, mapping)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 import time
@@ -28,6 +29,7 @@ from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import Scores, evaluate_runs, forward_backward, pictures_of_runs, training_batches
 from study.training.refit import Refit
 from study.training.schedule import evaluation_steps, learning_rate_share
+from study.training.sharpness import measure_sharpness
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Training:
         packed, parameters: the runs over the one model, and what is trained of them.
         step: finished optimizer steps.
         diverged: per diverged run the step and the reason.
+        sharpness_start: of every run before training, once it was measured; empty if it is not wanted.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Training:
         self.refit = Refit(self.packed, task.settings) if task.settings.refit_steps else None
         self.step = 0
         self.diverged: dict[int, tuple[int, str]] = {}
+        self.sharpness_start: list[float] = []
         self._loss_sum = torch.zeros(len(runs), dtype=torch.float64, device=self.packed.device)
         self._losses_summed = 0
         self._began, self._step_seconds = time.perf_counter(), 0.0
@@ -131,6 +135,12 @@ class Training:
         self._losses_summed = 0
         return Measurement(points, layers)
 
+    def measure_sharpness(self) -> list[float]:
+        """Of every run as it is now; empty if it is not wanted."""
+        if not self.task.settings.sharpness:
+            return []
+        return measure_sharpness(self.task, self.packed, self.parameters)
+
     @torch.no_grad()
     def flat(self) -> Tensor:
         """A copy of the runs' parameters as they are now, (runs, num_params)."""
@@ -153,6 +163,7 @@ class Training:
         count, flat = len(self.runs), self.flat()
         tests = evaluate_runs(self.task, self.packed, flat, "test")
         pictures = pictures_of_runs(self.task, self.packed, flat)
+        sharpness = self.measure_sharpness()
         effort = Effort(
             steps=self.step,
             parameters=self.packed.parameter_count,
@@ -165,6 +176,9 @@ class Training:
             diverged = self.diverged.get(run)
             untouched = base_scores[self.runs[run].seed]
             outcome = outcome_of(self.task, untouched, history, tests[run], diverged, effort)
+            if sharpness:
+                end = sharpness[run] if outcome.status == "ok" else math.nan
+                outcome = dataclasses.replace(outcome, sharpness=(self.sharpness_start[run], end))
             trained.append(TrainedRun(outcome, tuple(history), tuple(layers), pictures[run]))
         return trained
 
@@ -180,6 +194,7 @@ class Training:
             "diverged": [[run, *when_and_why] for run, when_and_why in self.diverged.items()],
             "losses_summed": self._losses_summed,
             "first_lengths": self._first_lengths,
+            "sharpness_start": self.sharpness_start,
             "seconds": time.perf_counter() - self._began,
             "step_seconds": self._step_seconds,
         }
@@ -198,6 +213,7 @@ class Training:
         self.step, self._losses_summed = facts["step"], facts["losses_summed"]
         self.diverged = {run: (step, reason) for run, step, reason in facts["diverged"]}
         self._first_lengths = facts["first_lengths"]
+        self.sharpness_start = facts.get("sharpness_start", [])
         self._began -= facts["seconds"]
         self._step_seconds = facts["step_seconds"]
         self.schedule.last_epoch = self.step
@@ -255,6 +271,7 @@ def train(
             training.restore(state_of_runs)
             measured = Measurements.from_json(state_of_runs[1]["measured"])
         else:
+            training.sharpness_start = training.measure_sharpness()
             measured.add(training.measure())
         while training.step < task.settings.steps:
             if attempt:

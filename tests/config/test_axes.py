@@ -16,6 +16,7 @@ VALUES = {  # of each setting that may be an axis: two values that it can take
     "method": "ether,lora", "lr": "1e-3,1e-2", "task.model": "shipped,/x", "task.data": "digits,/x",
     "task.precision": "float32,bfloat16", "task.gradient_checkpointing": "true,false",
     "task.target_modules": "[q_proj],[k_proj]", "task.accumulate": "1,2", "task.energy": "oft,null",
+    "task.label_noise": "0.0,0.2",
 }  # fmt: skip
 UNREAD = {f"task.{name}" for name in READ_BY_SOME_TASKS}
 NOT_AXES = sorted(key for key in {*settings_by_key(), "scale", "task", "launcher"} if not is_axis(key))

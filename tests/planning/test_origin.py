@@ -9,6 +9,7 @@ import pytest
 from study.planning.inspection import Fingerprints
 from study.planning.jobs import Provenance
 from study.planning.origin import Origin, changed_packages
+from study.settings import JUDGES, TaskSettings
 
 VERSIONS = "study 0.1.0, torch 2.13.0+cpu, transformers 5.23.0, peft 0.21.2, python 3.11.7"
 ORIGIN = Origin(
@@ -37,6 +38,32 @@ def other(**changes: object) -> Origin:
 ])  # fmt: skip
 def test_only_other_content_of_the_same_thing_is_a_change(now: Origin, expected: list[str]) -> None:
     assert now.changed(ORIGIN) == expected
+
+
+@pytest.mark.parametrize("changes, expected", [
+    ({}, ["label_noise"]),
+    ({"training_set": (("train_examples", "100"), ("label_noise", "0.2"))}, []),  # an axis of the grid
+    ({"data": "your.csv"}, []),
+])  # fmt: skip
+def test_other_labels_under_the_same_settings_are_a_change(
+    changes: dict[str, object], expected: list[str]
+) -> None:
+    prints = [Fingerprints("sha256:a", "sha256:m", f"label_noise labels:{of}") for of in "xy"]
+    given = (("train_examples", "50"), ("label_noise", "0.2"))
+    then = dataclasses.replace(ORIGIN, fingerprints=prints[0], training_set=given)
+    now = dataclasses.replace(then, fingerprints=prints[1], **changes)  # type: ignore[arg-type]
+    assert now.changed(then) == expected
+    assert Origin.from_json(now.to_json()) == now
+
+
+def test_a_training_set_is_the_same_from_settings_and_from_a_row() -> None:
+    task = TaskSettings(name="vtab", model="shipped", data="digits", train_examples=200, label_noise=0.0)
+    row: dict[str, object] = {"task": "vtab", "task.train_examples": 200.0, "task.label_noise": 0}
+    of_row = Origin.of_row({**row, **{f"task.{judge}": None for judge in JUDGES}})
+    of_task = Origin.of(task, Fingerprints(), Provenance("", "", False))
+    assert of_row.training_set == of_task.training_set == (("train_examples", "200"), ("label_noise", "0"))
+    old = {"task": "vtab", "task.label_noise": float("nan")}  # a table with gaps
+    assert Origin.of_row(old).training_set == ()
 
 
 def test_the_shipped_models_of_two_tasks_are_two() -> None:

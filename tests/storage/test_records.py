@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -15,7 +16,7 @@ from study.settings import TaskSettings
 from study.storage import records, tables
 from study.storage.files import CannotWrite, staged, write_atomically
 from study.storage.lock import locked
-from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
+from study.storage.rows import SHARPNESS, Circumstances, Identity, Outcome, RunRecord
 from study.storage.schema import HISTORY, LAYERS, RECORD_VERSION, RUNS
 
 
@@ -40,6 +41,21 @@ def test_round_trip_keeps_every_bit(tmp_path: Path) -> None:
     found = by_id(tmp_path)
     assert found["a"]["row"]["valid"] == value and found["b"]["row"]["valid"] == math.inf
     assert math.isnan(found["a"]["history"][0]["train_loss"])
+
+
+def test_sharpness_has_columns_only_where_it_was_measured(tmp_path: Path) -> None:
+    measured = dataclasses.replace(record("a").outcome, sharpness=(2.5, math.nan))
+    with_it = dataclasses.replace(record("a"), outcome=measured)
+    for name, of_pack in {"one": [with_it, record("b", "failed")], "none": [record("c")]}.items():
+        records.write(tmp_path / name, "p", of_pack)
+    found = by_id(tmp_path / "one")
+    start, end = RunRecord.from_json(found["a"]).outcome.sharpness or (0.0, 0.0)
+    assert start == 2.5 and math.isnan(end)
+    assert RunRecord.from_json(found["b"]).outcome.sharpness is None
+    runs = tables.tables(records.read_all(tmp_path / "one"))["runs"].set_index("run_id")
+    assert runs["sharpness_start"].dtype == runs["sharpness_end"].dtype == "float64"
+    assert runs.loc["a", "sharpness_start"] == 2.5 and math.isnan(runs.loc["b", "sharpness_start"])
+    assert not set(SHARPNESS) & set(tables.tables(records.read_all(tmp_path / "none"))["runs"])
 
 
 def test_a_late_writer_is_refused(tmp_path: Path) -> None:

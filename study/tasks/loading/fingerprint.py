@@ -7,6 +7,8 @@ A fingerprint is text, and its first word says what it was made of:
     revision:...  the commit of a hub's repository in the cache of this machine
     examples:...  what a task makes or generates itself: its examples, number by number
     weights:...   the same of a model that a task builds itself
+    rows:...      which examples of the training split are trained on (`task.train_examples`)
+    labels:...    the classes that they are trained with (`task.label_noise`)
     unknown       none of these
 
 Content counts, not when it was written: a file that is touched, copied or moved keeps its `sha256`.
@@ -57,8 +59,10 @@ def model_fingerprint(task: Task) -> str:
 
 
 def made_fingerprints(task: Task) -> str:
-    """Of what scores and training need beside data and model: the judges, and what the task has drawn."""
-    drawn = [f"{setting} {found}" for setting, found in task.drawn().items()]
+    """Of what scores and training need beside data and model: the judges, what the task has drawn, and which
+    of the data are trained on with which labels."""
+    made = task.drawn() | task.training_set.fingerprints
+    drawn = [f"{setting} {found}" for setting, found in made.items()]
     return ", ".join([*filter(None, [judge_fingerprints(task.settings)]), *drawn])
 
 

@@ -40,6 +40,7 @@ OF_ONE_AXIS = [each for each in STUDY_FIGURES if each.draw is not draw_two_axes]
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     named = {"trade_off": "pixel_accuracy,caption_accuracy", "metric.caption_accuracy": 0.5}
+    named |= {"sharpness_start": 3.0, "sharpness_end": 5.0}
     (found,) = split(generated.write(tmp_path / "results" / "s", generated.records(CURVES, LRS, 3, **named)))
     return found
 
