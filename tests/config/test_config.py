@@ -125,9 +125,8 @@ def test_launcher_slurm_where_there_is_none(
     study_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    began = time.monotonic()
     refused(study_command("study.sweep", "lr_grid", "launcher=slurm"), "no sbatch on this machine")
-    assert time.monotonic() - began < 5 and not (tmp_path / "results").exists()
+    assert not (tmp_path / "results").exists()  # before anything is measured
 
 
 def test_a_rate_in_quotes_in_a_sweep_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
