@@ -23,6 +23,15 @@ try:
 except ImportError:  # before the folders
     from study.train import Hyperparameters, Training  # type: ignore[no-redef]
 
+try:
+    from study.planning.profile import RunMapping
+
+    WHOLE: Any = RunMapping.MODEL
+except ImportError:  # before there were three ways
+    WHOLE = True
+
+MAPPED_WHOLE = ("glue",)
+"""Tasks whose model has to be mapped over the runs as a whole: DeBERTa's positions have no axis of runs."""
 TOKENS = 512
 """On which a single layer is timed."""
 TURNS = 3
@@ -51,7 +60,9 @@ class Packs:
             head = list(self.task.head_modules) if settings.head_lr else None
             adapter = methods.config(method, options, self.targets, head)
             runs = [Hyperparameters(1e-3, run // 9) for run in range(self.size)]
-            made = self._packs[method] = Training(self.task, self.task.model(), adapter, runs)
+            mapping = [WHOLE] if settings.name in MAPPED_WHOLE else []
+            made = Training(self.task, self.task.model(), adapter, runs, *mapping)
+            self._packs[method] = made
             geometry: Any = made.geometry
             measure = geometry.measure
 
