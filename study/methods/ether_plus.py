@@ -89,13 +89,13 @@ class EtherPlusLayer(NormalsLayer):
 
 
 def _normals(p: Parameters, side: str) -> Tensor:
-    """u and v of a side, (2, n, b)."""
-    return torch.stack([p[f"ether_plus_u_{side}"], p[f"ether_plus_v_{side}"]])
+    """u and v of a side, (..., 2, n, b)."""
+    return torch.stack([p[f"ether_plus_u_{side}"], p[f"ether_plus_v_{side}"]], -3)
 
 
 def _units(p: Parameters, side: str) -> Tensor:
-    """u and v of a side at length one, of many layers and runs, (..., 2, n, b)."""
-    return unit(torch.stack([p[f"ether_plus_u_{side}"], p[f"ether_plus_v_{side}"]], -3))
+    """The same at length one."""
+    return unit(_normals(p, side))
 
 
 def _signs(units: Tensor) -> Tensor:

@@ -78,11 +78,11 @@ class PackedModel:
         self.buffers = injection.buffers
         self._injection, self._constants = injection, constants
         self.owners = find_owners(self.base)
+        kind = MappedLayer if self.mapping is RunMapping.MODEL else PackedModule
         self._packed_modules = {
-            name: PackedModule(owner, self.runs, self.mapping is RunMapping.LOOPS or is_slow_mapped(owner))
+            name: kind(owner, self.runs, self.mapping is RunMapping.LOOPS or is_slow_mapped(owner))
             for name, owner in self.owners.items()
         }
-        self._mapped_layers = {name: MappedLayer(owner, self.runs) for name, owner in self.owners.items()}
         self._closed_forms = ClosedForms(self.owners, self._shapes())
         parents = [name.rpartition(".") for name in self.owners]
         self._seats = [(self.base.get_submodule(parent), child) for parent, _, child in parents]
@@ -106,7 +106,7 @@ class PackedModel:
 
     def _map_model(self, tensors: dict[str, Tensors], function: Forward, batch: dict[str, Tensor]) -> Tensor:
         linears = self._linears(tensors)
-        layers = [self._mapped_layers[name].with_tensors(tensors[name], linears[name]) for name in linears]
+        layers = [self._packed_modules[name].with_tensors(tensors[name], linears[name]) for name in linears]
         seat_of = dict(zip(self.owners, self._seats, strict=True))
         stacked = {
             f"module.{module}.{name}": value
@@ -119,6 +119,7 @@ class PackedModel:
 
         def one(lane: Tensor, of_the_run: Tensors, batch_of_run: dict[str, Tensor]) -> Tensor:
             for layer in layers:
+                assert isinstance(layer, MappedLayer)
                 layer.lane = lane
             return functional_call(model_function, of_the_run, (batch_of_run,), tie_weights=False)
 
