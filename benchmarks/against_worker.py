@@ -19,8 +19,10 @@ from torch import nn
 from study import config, methods, tasks
 
 try:
+    from study.tasks.loading.pretrained import block_layers
     from study.training.train import Hyperparameters, Training
 except ImportError:  # before the folders
+    from study.pretrained import block_layers  # type: ignore[no-redef]
     from study.train import Hyperparameters, Training  # type: ignore[no-redef]
 
 try:
@@ -37,20 +39,14 @@ TOKENS = 512
 TURNS = 3
 
 
-def layers_in_blocks(model: nn.Module) -> list[str]:
-    """The names of linear layers within the model's blocks, as a task that names none adapts them."""
-    within = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    linear = (n for blocks in within for n, m in blocks.named_modules() if isinstance(m, nn.Linear))
-    return sorted({name.partition(".")[2] for name in linear})
-
-
 class Packs:
     """A pack of each method on one task, made when it is first asked for."""
 
     def __init__(self, task: str, size: int) -> None:
         self.settings = config.load("lr_grid", [f"task={task}", "scale=mini"])
         self.task, self.size = tasks.load(self.settings.task), size
-        self.targets = self.settings.task.target_modules or layers_in_blocks(self.task.model())
+        self.seeds = [run // 9 for run in range(size)]
+        self.targets = self.settings.task.target_modules or block_layers(self.task.model())
         self._packs: dict[str, Training] = {}
         self._geometry: dict[str, float] = {}
 
@@ -59,7 +55,7 @@ class Packs:
             settings, options = self.settings.task, self.settings.method.get(method, {})
             head = list(self.task.head_modules) if settings.head_lr else None
             adapter = methods.config(method, options, self.targets, head)
-            runs = [Hyperparameters(1e-3, run // 9) for run in range(self.size)]
+            runs = [Hyperparameters(1e-3, seed) for seed in self.seeds]
             mapping = [WHOLE] if settings.name in MAPPED_WHOLE else []
             made = Training(self.task, self.task.model(), adapter, runs, *mapping)
             self._packs[method] = made
@@ -99,7 +95,7 @@ class Packs:
         model, settings = self.task.model(), self.settings.task
         names = [*self.targets, *(self.task.head_modules if settings.head_lr else [])]
         first = next(m for n, m in model.named_modules() if any(f".{n}".endswith(f".{t}") for t in names))
-        batches = [self.task.batch(run // 9, 0) for run in range(self.size)]
+        batches = [self.task.batch(seed, 0) for seed in self.seeds]
         batch = self.task.collate(batches)
 
         def from_here(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
@@ -110,9 +106,8 @@ class Packs:
                 start = time.process_time()
                 self.task.losses(self.task.forward(model, batch), batch).sum().backward()
         step = (time.process_time() - start) / self.size
-        seeds = [run // 9 for run in range(self.size)]
-        rows, cpu = [self.task.rows("valid", seed) for seed in seeds], torch.device("cpu")
-        streams = passes.RunStreams(seeds, cpu)
+        rows, cpu = [self.task.rows("valid", seed) for seed in self.seeds], torch.device("cpu")
+        streams = passes.RunStreams(self.seeds, cpu)
         start = time.process_time()
         with torch.no_grad():
             passes._evaluate(self.task, model, "valid", rows, streams, cpu, lambda f, batch: f(model, batch))
