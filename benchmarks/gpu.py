@@ -4,6 +4,7 @@ The full architecture with random weights in bfloat16, adapters on q and v, 256 
 training steps, whose work depends on neither weights nor tokens. `--small` does it with a
 tiny Llama, on a GPU or without one. Leaves a figure and a CSV, written after every row, in `--out`:
 
+    cuda_graphs        whether steps are recorded and replayed, as in studies on a GPU
     estimate_mb        what the planner foretells of peak_mb, from shapes alone (MB: 2^20 bytes)
     seconds            of a step of the whole pack, median of `--steps`; _low and _high: least and most
     peak_mb            most memory that tensors held at a time, the weights among them
@@ -11,6 +12,7 @@ tiny Llama, on a GPU or without one. Leaves a figure and a CSV, written after ev
     seconds_per_run    seconds over the runs in the pack
     tokens_per_second  of all runs together
     over_frozen        seconds over those of the bare model on as many rows, forward and backward
+    gain               how many times as fast the runs are as one after the other: needs a pack of 1
     note               `out of memory`: larger packs are then not tried
 
 Without a GPU peak_mb is counted by `study.training.memory.Peak`, and there is no device_mb.
@@ -34,6 +36,7 @@ from typing import Any
 import pandas as pd
 import torch
 from matplotlib.ticker import LogFormatter, NullLocator
+from torch import Tensor
 from transformers import LlamaConfig
 
 from analysis.figures.style import REFERENCE, figure_style, legend_beside, method_styles, panels, save
@@ -45,14 +48,17 @@ from benchmarks.random_tokens import TINY, TINY_TOKENS, RandomTokens, build
 from study import methods
 from study.errors import UsageError
 from study.storage.provenance import provenance
-from study.tasks import Task
+from study.tasks import Batch, Task
 from study.training.memory import Peak, estimate
 from study.training.passes import autocast, stack_runs
 from study.training.probe import WARM_STEPS, is_out_of_memory
+from study.training.recorded_passes import record_cuda_graph
 from study.training.train import Hyperparameters, Training
 
 MB = 2**20
 FROZEN, MANY = "frozen", 32
+STEPS_TO_RECORD = 3
+"""One that shows that nothing is drawn, one that is recorded, and one that is checked."""
 
 
 @dataclass(frozen=True)
@@ -80,33 +86,44 @@ METHODS = list(dict.fromkeys(case.method for case in CASES[1:]))
 
 
 @contextlib.contextmanager
-def stepping(task: Task, model: Any, case: Case, size: int) -> Iterator[Callable[[], object]]:
+def stepping(
+    task: Task, model: Any, case: Case, size: int, cuda_graphs: bool = False
+) -> Iterator[Callable[[], object]]:
     """One training step of a fresh pack; of the frozen model, forward and backward on as many rows.
 
     Gradients of the frozen model reach its embeddings; those of adapters on q and v go nearly as far.
     """
     if case.method != FROZEN:
-        training = Training(task, model, case.config(), [Hyperparameters(1e-4, seed) for seed in range(size)])
+        runs = [Hyperparameters(1e-4, seed) for seed in range(size)]
+        training = Training(task, model, case.config(), runs, cuda_graphs=cuda_graphs)
         try:
             yield training.train_step
         finally:
             training.close()
         return
 
-    def step() -> None:
-        batch = stack_runs(task, [task.batch(seed, 0) for seed in range(size)], model.device)
+    def new_batch() -> Batch:
+        return stack_runs(task, [task.batch(seed, 0) for seed in range(size)], model.device)
+
+    def passes(nothing: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         with autocast(task.settings, model.device):
             outputs = task.forward(model, batch)
-        task.losses(outputs, batch).sum().backward()
+        losses = task.losses(outputs, batch)
+        losses.sum().backward()
+        return losses.detach(), nothing
 
     model.enable_input_require_grads()
     try:
-        yield step
+        nothing = torch.zeros(1, device=model.device)
+        compute = record_cuda_graph(passes, nothing, new_batch()) if cuda_graphs else passes
+        yield lambda: compute(nothing, new_batch())
     finally:
         model.disable_input_require_grads()
 
 
-def measure(task: Task, model: Any, case: Case, size: int, steps: int) -> dict[str, float]:
+def measure(
+    task: Task, model: Any, case: Case, size: int, steps: int, cuda_graphs: bool = False
+) -> dict[str, float]:
     """Seconds and memory of a step, after warm-up, as columns of the table."""
     on_gpu = model.device.type == "cuda"
     synchronize = torch.cuda.synchronize if on_gpu else lambda: None
@@ -117,8 +134,8 @@ def measure(task: Task, model: Any, case: Case, size: int, steps: int) -> dict[s
     counted, seconds = Peak(), []
     with contextlib.ExitStack() as stack:
         with contextlib.nullcontext() if on_gpu else counted:  # counting is slow, so never while timing
-            step = stack.enter_context(stepping(task, model, case, size))
-            for _ in range(WARM_STEPS):
+            step = stack.enter_context(stepping(task, model, case, size, cuda_graphs))
+            for _ in range(WARM_STEPS + STEPS_TO_RECORD * cuda_graphs):
                 step()
         for _ in range(steps):
             synchronize()
@@ -138,20 +155,21 @@ def measure_all(
     config: LlamaConfig, length: int, device: torch.device, chosen: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """The rows of the table, one after the other."""
-    model = None
+    model, graphs = None, chosen.cuda_graphs and device.type == "cuda"
     for batch_size in chosen.batch_sizes:
         task = RandomTokens(config, length, batch_size)
         frozen: dict[int, float] = {}
+        alone: dict[str, float] = {}
         for case in [case for case in CASES if case.method in (FROZEN, *chosen.methods)]:
             shapes = build(task, torch.device("meta"))
             needs = estimate(task, shapes, case.config()) if case.method != FROZEN else None
             for size in sorted(set(chosen.packs)):
                 row: dict[str, Any] = {"case": case.label, "method": case.method, "length": length}
-                row |= {"batch_size": batch_size, "pack_size": size, "note": ""}
+                row |= {"batch_size": batch_size, "pack_size": size, "note": "", "cuda_graphs": graphs}
                 row["estimate_mb"] = needs.pack_mb(size) if needs else math.nan
                 try:
                     model = model or build(task, device)
-                    row |= measure(task, model, case, size, chosen.steps)
+                    row |= measure(task, model, case, size, chosen.steps, graphs)
                 except Exception as error:
                     if not is_out_of_memory(error):
                         raise
@@ -159,9 +177,12 @@ def measure_all(
                 seconds = row.get("seconds", math.nan)
                 if case.method == FROZEN:
                     frozen[size] = seconds
+                if size == 1:
+                    alone[case.label] = seconds
                 row["seconds_per_run"] = seconds / size
                 row["tokens_per_second"] = size * batch_size * length / seconds
                 row["over_frozen"] = seconds / frozen.get(size, math.nan)
+                row["gain"] = size * alone.get(case.label, math.nan) / seconds
                 yield row
                 if row["note"]:
                     model = None  # it may have been left with adapters in it
@@ -212,8 +233,11 @@ def draw(table: pd.DataFrame, folder: Path, name: str) -> None:
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = command_parser("benchmarks gpu", __doc__)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 8], help="default: 1 8")
-    parser.add_argument("--packs", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="default: 1 2 4 8 16")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1], help="default: 1")
+    parser.add_argument(
+        "--packs", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32], help="default: 1 2 ... 32"
+    )
+    parser.add_argument("--no-graphs", dest="cuda_graphs", action="store_false", help="launch every kernel")
     parser.add_argument("--steps", type=int, default=7, help="timed steps of each (default 7)")
     parser.add_argument("--small", action="store_true", help="a tiny Llama, on the CPU if there is no GPU")
     parser.add_argument("--out", help="folder (default results/gpu, with --small results/benchmark)")

@@ -178,6 +178,7 @@ class LauncherSettings:
     workers: int | None = setting(
         None, "local: processes; null: one per core or GPU that no other study uses", above=0
     )
+    cuda_graphs: bool = setting(True, "a GPU replays recorded training steps, where they can be recorded")
     gpu_memory_gb: float | None = setting(
         None, "packs are no larger than fits in it, by an estimate", above=0
     )

@@ -220,6 +220,7 @@ def train_jobs(
             seconds=pack.seconds(profiles_by_variant),
             mapping=profiles_by_variant[pack.runs[0].variant].mapping,
             checkpoint_s=settings.checkpoint_s,
+            cuda_graphs=settings.launcher.cuda_graphs,
             save_adapters=settings.save_adapters != "none",
             sweep=settings.sweep,
             provenance=provenance(),

@@ -100,7 +100,10 @@ def _units(p: Parameters, side: str) -> Tensor:
 
 def _signs(units: Tensor) -> Tensor:
     """Those of the rows that units, (..., 2, n, b), make: (2n, 1)."""
-    return torch.tensor([*RELAXED] * units.shape[-2], dtype=units.dtype, device=units.device).unsqueeze(-1)
+    low, high = RELAXED  # written on the device: a tensor of numbers would make a GPU wait
+    signs = torch.full((units.shape[-2], 2), high, dtype=units.dtype, device=units.device)
+    signs[:, 0] = low
+    return signs.view(-1, 1)
 
 
 register(EtherPlusConfig, EtherPlusLayer)

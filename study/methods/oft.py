@@ -36,8 +36,6 @@ class Cayley(torch.autograd.Function):
     A is never singular, and Q + I is all that the gradient needs: X - X^T, where 4 X = (Q + I)^T G (Q + I)^T.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(r: Tensor) -> Tensor:
         a = r.mT - r
@@ -57,6 +55,10 @@ class Cayley(torch.autograd.Function):
         moved = (q + torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)).mT
         x = moved @ (grad / 4) @ moved
         return x - x.mT
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], r: Tensor) -> tuple[Tensor, int]:
+        return Cayley.apply(r.movedim(in_dims[0], 0)), 0  # type: ignore[no-untyped-call]
 
 
 @dataclass

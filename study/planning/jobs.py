@@ -37,6 +37,7 @@ class TrainJob:
         seconds: estimated.
         mapping: how the runs train together.
         checkpoint_s: seconds between two checkpoints.
+        cuda_graphs: whether a GPU replays recorded steps.
         halved: the pack ran out of memory before, and this is a part of it.
         fingerprints: of the data and the base model that it was planned with; its worker refuses others.
     """
@@ -49,6 +50,7 @@ class TrainJob:
     save_adapters: bool
     sweep: str
     provenance: Provenance
+    cuda_graphs: bool = True
     halved: bool = False
     fingerprints: Fingerprints = NOT_SEEN
 

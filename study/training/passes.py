@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from study.tasks import SPLITS, Batch, Task
 from study.training.frozen_base import evaluation_mode
 from study.training.packing import Forward, PackedModel, RunParameters, checkpoint_contexts
 from study.training.randomness import RunStreams, seeded
+from study.training.recorded_passes import RecordedPasses
 
 
 def base_model(task: Task, device: torch.device) -> nn.Module:
@@ -206,11 +208,19 @@ def training_batches(task: Task, seeds: Sequence[int], step: int) -> list[Batch]
 
 
 def forward_backward(
-    task: Task, packed: PackedModel, parameters: RunParameters, batches: Sequence[Batch], step: int = 0
+    task: Task,
+    packed: PackedModel,
+    parameters: RunParameters,
+    batches: Sequence[Batch],
+    step: int = 0,
+    recorded: RecordedPasses | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One forward and backward of the runs, each on its own batch, in `task.accumulate` parts.
 
     What model, method and task draw in it is a function of each run's seed and the step.
+
+    Args:
+        recorded: replays what draws nothing.
 
     Returns:
         Each run's mean loss, (runs,), and gradient, (runs, num_params); the leaves have theirs too.
@@ -218,21 +228,31 @@ def forward_backward(
     rows, parts = len(next(iter(batches[0].values()))), task.settings.accumulate
     total_loss = torch.zeros(packed.runs, device=packed.device)
     total_grad: Tensor | None = None
+
+    def row_losses(flat: Tensor, batch: Batch) -> Tensor:
+        packed.buffers.put_back()  # an earlier part, or the first try of this one, may have moved some
+        with autocast(task.settings, packed.device):
+            outputs = packed(flat, task.forward, batch)
+        return task.losses(outputs, batch)
+
+    def passes(flat: Tensor, batch: Batch, place: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """The runs' mean losses and gradients; without a place, of what draws nothing."""
+        forward = partial(row_losses, flat.requires_grad_(), batch)
+        of_rows = forward() if place is None else packed.streams.call("training", place, forward)
+        losses = of_rows.unflatten(0, (packed.runs, -1)).sum(1) / rows
+        (grad,) = torch.autograd.grad(losses.sum(), flat)
+        return losses.detach(), grad
+
     for part in range(parts):
         batch_parts = [{k: v.tensor_split(parts)[part] for k, v in batch.items()} for batch in batches]
         batch = stack_runs(task, batch_parts, packed.device)
-        flat = parameters.stack().detach().requires_grad_()
-
-        def row_losses(flat: Tensor = flat, batch: Batch = batch) -> Tensor:
-            packed.buffers.put_back()  # an earlier part, or the first try of this one, may have moved some
-            with autocast(task.settings, packed.device):
-                outputs = packed(flat, task.forward, batch)
-            return task.losses(outputs, batch)
-
-        losses = packed.streams.call("training", [step, part], row_losses)
-        losses = losses.unflatten(0, (packed.runs, -1)).sum(1) / rows
-        (grad,) = torch.autograd.grad(losses.sum(), flat)
-        total_loss = total_loss + losses.detach()
+        flat = parameters.stack().detach()
+        plainly = partial(passes, flat, batch, [step, part])
+        if recorded and packed.streams.known_to_draw_nothing("training"):
+            losses, grad = recorded(passes, flat, batch, plainly)
+        else:
+            losses, grad = plainly()
+        total_loss = total_loss + losses
         total_grad = grad if total_grad is None else total_grad + grad
     packed.buffers.put_back()
     assert total_grad is not None

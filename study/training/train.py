@@ -27,6 +27,7 @@ from study.training.outcome import Effort, Measurement, Measurements, TrainedRun
 from study.training.pack_state import of_runs
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import Scores, evaluate_runs, forward_backward, pictures_of_runs, training_batches
+from study.training.recorded_passes import RecordedPasses
 from study.training.refit import Refit
 from study.training.schedule import evaluation_steps, learning_rate_share
 from study.training.sharpness import measure_sharpness
@@ -65,6 +66,7 @@ class Training:
         config: PeftConfig,
         runs: Sequence[Hyperparameters],
         mapping: RunMapping = RunMapping.LAYERS,
+        cuda_graphs: bool = False,
     ) -> None:
         self.task, self.model, self.runs = task, model, runs
         self.packed, self.parameters = pack(model, config, [run.seed for run in runs], mapping)
@@ -76,6 +78,10 @@ class Training:
         self._first_lengths = [vector.detach().norm().item() for vector in self.parameters.adapters]
         self.optimizer = _optimizer(self.parameters, runs, task.settings)
         self.schedule = _schedule(self.optimizer, task.settings)
+        # Checkpointing looks at random generators, and what is not mapped but looped decides as it goes.
+        can_record = mapping is not RunMapping.LOOPS and not task.settings.gradient_checkpointing
+        on_gpu = self.packed.device.type == "cuda"
+        self.recorded = RecordedPasses() if cuda_graphs and on_gpu and can_record else None
         self.refit = Refit(self.packed, task.settings) if task.settings.refit_steps else None
         self.step = 0
         self.diverged: dict[int, tuple[int, str]] = {}
@@ -94,7 +100,7 @@ class Training:
         start = time.perf_counter()
         settings, parameters = self.task.settings, self.parameters
         batches = training_batches(self.task, self.packed.streams.seeds, self.step)
-        losses, grad = forward_backward(self.task, self.packed, parameters, batches, self.step)
+        losses, grad = forward_backward(self.task, self.packed, parameters, batches, self.step, self.recorded)
         _mark_diverged(self.diverged, self.step, losses, grad)
         refit = self.refit
         with refit.held(self.step, parameters, grad, self.optimizer) if refit else contextlib.nullcontext():
@@ -245,6 +251,7 @@ def train(
     attempt: Attempt | None = None,
     save: Callable[[PackedModel, RunParameters], None] = lambda packed, parameters: None,
     mapping: RunMapping = RunMapping.LAYERS,
+    cuda_graphs: bool = False,
 ) -> list[TrainedRun]:
     """Trains the runs together on the frozen `model` from start to end and measures them.
 
@@ -253,13 +260,14 @@ def train(
         attempt: where checkpoints are written and read, and what can stop the training.
         save: called with the runs at the end, as they are trained.
         mapping: how the runs train together.
+        cuda_graphs: whether a GPU replays recorded steps.
 
     Raises:
         Stopped, Superseded, CannotWrite: from `attempt`.
     """
     due = evaluation_steps(task.settings)
     untouched = {run.seed: base_scores(run.seed) for run in runs}  # while the model still is
-    with contextlib.closing(Training(task, model, config, runs, mapping)) as training:
+    with contextlib.closing(Training(task, model, config, runs, mapping, cuda_graphs)) as training:
         measured = Measurements(len(runs))
 
         def state() -> State:

@@ -235,7 +235,9 @@ class Worker:
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        trained_runs = train(task, model, config, hyperparameters, scores, attempt, save, job.mapping)
+        trained_runs = train(
+            task, model, config, hyperparameters, scores, attempt, save, job.mapping, job.cuda_graphs
+        )
         seal.check()
         circumstances = self._circumstances(job, attempt)
         if job.save_adapters:

@@ -42,7 +42,7 @@ def test_every_case_alone_and_packed(tmp_path: Path) -> None:
 def test_the_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen step takes 10 ms a run, LoRA's 20, OFT's 30; two runs of LoRA do not fit in a batch of 8."""
 
-    def measure(task: Any, model: Any, case: gpu.Case, size: int, steps: int) -> dict[str, float]:
+    def measure(task: Any, model: Any, case: gpu.Case, size: int, *_: Any) -> dict[str, float]:
         if (case.method, task.settings.batch_size, size) == ("lora", 8, 2):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return {"seconds": size * {"frozen": 0.01, "lora": 0.02, "oft": 0.03}[case.method], "peak_mb": 20.0}
@@ -61,6 +61,7 @@ def test_the_table_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert lost[["seconds", "seconds_per_run", "tokens_per_second", "over_frozen", "peak_mb"]].isna().all()
     assert packed["seconds_per_run"] == pytest.approx(0.03) and packed["over_frozen"] == pytest.approx(3)
     assert packed["tokens_per_second"] == pytest.approx(4 * 8 * TINY_TOKENS / 0.12)
+    assert packed["gain"] == pytest.approx(1)  # as made up here, runs take as long together as alone
     assert measured["note"].notna().sum() == 1 and set(measured["device"]) == {"cpu"}
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".png", ".pdf", ".svg", ".json"}
 

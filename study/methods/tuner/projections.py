@@ -36,10 +36,11 @@ class Projections:
     """I + sum of c u u^T over t terms, in each of n blocks, where u are unit vectors: symmetric.
 
     Several neighbouring blocks make a band, in which their vectors are zero outside their own block: a few
-    more numbers to multiply, in far fewer products.
+    more numbers to multiply, in far fewer products. Bands are the batch of these products. In a pack the runs
+    are: each has one band, w = d, and the shapes below hold with m runs.
 
     Args:
-        normals: (t, n, b), of any length; u has their directions.
+        normals: (t, n, b), of any length; u has their directions. Of a pack, (runs, t, n, b).
         coefficients: t numbers c.
         dtype: of the tokens.
 
@@ -49,32 +50,41 @@ class Projections:
     """
 
     def __init__(self, normals: Tensor, coefficients: Sequence[float], dtype: torch.dtype) -> None:
-        terms, blocks, _ = normals.shape
+        *runs, terms, blocks, _ = normals.shape
+        self._packed, self._coefficients = bool(runs), tuple(coefficients)
         fitting = [
             m for m in range(1, MOST_BANDS + 1) if blocks % m == 0 and terms * blocks >= m * FEWEST_ROWS
         ]
-        self._bands = max(fitting, default=1)
+        self._bands = 1 if self._packed else max(fitting, default=1)
         self._lengths = normals.norm(dim=-1, keepdim=True)
-        self._units = normals / self._lengths
-        units = self._units.unflatten(1, (self._bands, -1)).transpose(0, 1)  # (m, t, n / m, b)
-        factors = [*coefficients] * (blocks // self._bands)
-        self._factors = torch.tensor(factors, dtype=normals.dtype, device=normals.device).unsqueeze(-1)
-        rows = units.squeeze(2) if self._bands == blocks else as_rows(units)
+        self._units = units = normals / self._lengths
+        if not self._packed:
+            units = units.unflatten(1, (self._bands, -1)).transpose(0, 1)  # (m, t, n / m, b)
+        rows = units.squeeze(-2) if self._bands == blocks else as_rows(units)
         self.rows = rows.contiguous().to(dtype)
-        self.scaled = (rows * self._factors).to(dtype)
+        self.scaled = self._times_coefficients(rows).to(dtype)
+
+    def _times_coefficients(self, rows: Tensor) -> Tensor:
+        """Each row times its vector's c: (m, k, w) -> (m, k, w)."""
+        if len(self._coefficients) == 1:
+            return rows * self._coefficients[0]
+        by_term = rows.unflatten(1, (-1, len(self._coefficients))).unbind(2)
+        # Numbers, not a tensor of them: a GPU would be waited for until it has that.
+        scaled = [of_term * c for of_term, c in zip(by_term, self._coefficients, strict=True)]
+        return torch.stack(scaled, 2).flatten(1, 2)
 
     def bands(self, x: Tensor) -> Tensor:
-        """A view of tokens: (tokens, d) -> (m, tokens, w)."""
-        return x.unflatten(-1, (self._bands, -1)).transpose(0, 1)
+        """A view of tokens: (tokens, d) -> (m, tokens, w), and a pack's as they are."""
+        return x if self._packed else x.unflatten(-1, (self._bands, -1)).transpose(0, 1)
 
     def products(self, x: Tensor) -> Tensor:
         """Every vector's product with every token: (tokens, d) -> (m, k, tokens)."""
         return torch.bmm(self.rows, self.bands(x).mT)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(tokens, d) -> (tokens, d)."""
+        """(tokens, d) -> (tokens, d); of a pack, (runs, tokens, d) -> (runs, tokens, d)."""
         images = torch.baddbmm(self.bands(x), self.products(x).mT, self.scaled)  # (m, tokens, w)
-        return images.transpose(0, 1).flatten(1)
+        return images if self._packed else images.transpose(0, 1).flatten(1)
 
     def add_(self, x: Tensor, products: Tensor) -> Tensor:
         """The same in place, given the products: half as much to read and write."""
@@ -82,16 +92,17 @@ class Projections:
         return x
 
     def gradient(self, sums: Tensor) -> Tensor:
-        """Of the normals, (t, n, b).
+        """Of the normals, in their shape.
 
         Args:
             sums: over tokens, of products times gradient plus the gradient's products times token, (m, k, w).
         """
         units = self._units
-        terms, blocks, width = units.shape
-        of_rows = (sums.to(units.dtype) * self._factors).unflatten(1, (-1, terms))
+        terms, width = units.shape[-3], units.shape[-1]
+        of_rows = self._times_coefficients(sums.to(units.dtype)).unflatten(1, (-1, terms))
         own = of_rows.unflatten(-1, (-1, width)).diagonal(dim1=1, dim2=3)  # (m, t, b, n / m)
-        of_units = own.permute(1, 0, 3, 2).reshape(terms, blocks, width)
+        of_bands = own.mT if self._packed else own.permute(1, 0, 3, 2)
+        of_units = of_bands.reshape(units.shape)
         return (of_units - units * (units * of_units).sum(-1, keepdim=True)) / self._lengths
 
 
@@ -126,6 +137,8 @@ def projected_linear(
 
 class ProjectedLinear(torch.autograd.Function):
     """(tokens, d) -> (tokens, f): see `projected_linear`. Weight and bias get no gradient.
+
+    Of a pack, with normals of (runs, t, n, b): (runs, tokens, d) -> (runs, tokens, f).
 
     Of what has an axis of tokens the input alone is kept. An outer side's gradient needs the layer's output
     y = W P x in sums over tokens alone, p y^T = (p x^T) P W^T with p of (k, tokens): a few rows times W.
@@ -172,7 +185,15 @@ class ProjectedLinear(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        return torch.vmap(_plain, in_dims)(*inputs), 0
+        x, weight, bias, coefficients, inner, outer = inputs
+        normals_mapped = in_dims[4] is not None and (outer is None or in_dims[5] is not None)
+        if in_dims[1] is not None or in_dims[2] is not None or not normals_mapped or inner.ndim > 4:
+            return torch.vmap(_plain, in_dims)(*inputs), 0
+        x = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
+        inner = inner.movedim(in_dims[4], 0)
+        outer = None if outer is None else outer.movedim(in_dims[5], 0)
+        y: Tensor = ProjectedLinear.apply(x, weight, bias, coefficients, inner, outer)  # type: ignore[no-untyped-call]
+        return y, 0
 
 
 def _of_outputs(
@@ -180,6 +201,8 @@ def _of_outputs(
 ) -> tuple[Tensor, Tensor]:
     """Without y = W P x itself: `products` times it, (m, k, w), and those of Q's vectors, (m, k, tokens)."""
     bands, rows, _ = products.shape
+    if x.ndim == 3:  # a pack
+        return p(products @ x) @ weight.mT, p(q.rows @ weight) @ x.mT
     of_bands = weight.unflatten(0, (bands, -1))  # (m, w, d)
     sums = p(products.flatten(0, 1) @ x).unflatten(0, (bands, rows))  # (m, k, d)
     vectors = p(torch.bmm(q.rows, of_bands).flatten(0, 1))  # Q's, as they meet x: (m k, d)
@@ -195,6 +218,6 @@ def _plain(
     outer: Tensor | None,
 ) -> Tensor:
     """The same with every tensor new, which any transformation of PyTorch can take."""
-    y = F.linear(project(x, inner, coefficients), weight)
-    y = y if outer is None else project(y, outer, coefficients)
+    y = F.linear(Projections(inner, coefficients, x.dtype)(x), weight)
+    y = y if outer is None else Projections(outer, coefficients, y.dtype)(y)
     return y if bias is None else y + bias

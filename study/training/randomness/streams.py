@@ -79,7 +79,7 @@ class RunStreams:
         with seeded(mixed(start, self.seeds[0])):
             python_before = python_states()
             cpu_generator().manual_seed(start)
-            if self._draws.get(kind) is False:
+            if self.known_to_draw_nothing(kind):
                 cpu_before, device_before = cpu_generator().get_state(), device_position(self.device)
                 result = function()
                 same = torch.equal(cpu_before, cpu_generator().get_state())
@@ -93,6 +93,10 @@ class RunStreams:
             self._draws[kind] = self._draws.get(kind, False) or watch.seen
             self._check_shared(python_before)
             return result
+
+    def known_to_draw_nothing(self, kind: str) -> bool:
+        """Whether a call of this kind was watched, and none drew."""
+        return self._draws.get(kind) is False
 
     def draws(self, kind: str, place: Sequence[int], function: Callable[[], object]) -> bool:
         """Whether `function` draws at random, with torch, numpy or Python."""

@@ -76,21 +76,44 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(blocks: in
     assert torch.autograd.gradgradcheck(block_product, (normal(3, 4), normal(2, 2, 2)))
 
 
-@pytest.mark.parametrize("shared_input", [False, True])
-def test_mapped_over_runs_it_is_every_run_alone(shared_input: bool) -> None:
+@pytest.mark.parametrize("two_sided", [False, True])
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("shared", ["", "x", "inner"])
+def test_mapped_over_runs_it_is_every_run_alone(shared: str, blocks: int, two_sided: bool) -> None:
     weight, bias = normal(6, 4, trained=False), normal(6, trained=False)
-    x, inner, outer, matrices = normal(5, 3, 4), normal(5, 2, 2, 2), normal(5, 2, 2, 3), normal(5, 2, 2, 2)
+    inputs = {
+        "x": normal(5, 3, 4),
+        "inner": normal(5, 2, blocks, 4 // blocks),
+        "outer": normal(5, 2, blocks, 6 // blocks),
+        "matrices": normal(5, 2, 2, 2),
+    }
 
     def layer(x: Tensor, inner: Tensor, outer: Tensor, matrices: Tensor) -> Tensor:
-        return projected_linear(block_product(x, matrices), weight, bias, (-1.0, 1.0), inner, outer)
+        x = block_product(x, matrices)
+        return projected_linear(x, weight, bias, (-1.0, 1.0), inner, outer if two_sided else None)
 
-    x = x[0] if shared_input else x
-    together = torch.vmap(layer, (None if shared_input else 0, 0, 0, 0))(x, inner, outer, matrices)
-    each = [layer(x if shared_input else x[run], inner[run], outer[run], matrices[run]) for run in range(5)]
-    torch.testing.assert_close(together, torch.stack(each))
-    trained = [inner, outer, matrices]
-    slopes = [torch.autograd.grad((y**2).sum(), trained) for y in (together, torch.stack(each))]
+    def of_run(run: int) -> Tensor:
+        return layer(*(value[0] if name == shared else value[run] for name, value in inputs.items()))
+
+    in_dims = tuple(None if name == shared else 0 for name in inputs)
+    given = [value[0] if name == shared else value for name, value in inputs.items()]
+    together, each = torch.vmap(layer, in_dims)(*given), torch.stack([of_run(run) for run in range(5)])
+    torch.testing.assert_close(together, each)
+    trained = [value for name, value in inputs.items() if two_sided or name != "outer"]
+    slopes = [torch.autograd.grad((y**3).sum(), trained) for y in (together, each)]
     torch.testing.assert_close(*slopes)
+
+
+def test_mapped_twice_it_is_every_run_alone() -> None:
+    x, inner, weight = normal(2, 5, 3, 4), normal(2, 5, 1, 2, 2), normal(6, 4, trained=False)
+
+    def layer(x: Tensor, inner: Tensor) -> Tensor:
+        return projected_linear(x, weight, None, (-2.0,), inner)
+
+    together = torch.vmap(torch.vmap(layer))(x, inner)
+    each = torch.stack([layer(*both) for both in zip(x.flatten(0, 1), inner.flatten(0, 1), strict=True)])
+    torch.testing.assert_close(together.flatten(0, 1), each)
+    torch.testing.assert_close(*(torch.autograd.grad((y**3).sum(), (x, inner)) for y in (together, each)))
 
 
 def test_a_block_product_is_that_of_the_block_diagonal_matrix() -> None:
