@@ -228,8 +228,11 @@ def _scaled(value: float, axis: Any) -> float:
 
 
 def _number(value: float) -> float | None:
-    """Six digits are more than a screen can show; JSON has no nan."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+    """Five digits are more than a screen can show; JSON has no nan."""
+    if not math.isfinite(value):
+        return None
+    short = float(f"{value:.5g}")
+    return int(short) if short.is_integer() else short  # 4, not 4.0, in every point of a page
 
 
 def _bar_texts(bar: ErrorbarContainer, y: Sequence[float | None]) -> list[str]:

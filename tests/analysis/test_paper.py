@@ -35,7 +35,7 @@ def test_it_makes_what_records_allow_and_names_the_rest(
     verdicts = claims[claims["part"] == ""].set_index("claim")["verdict"]
     assert verdicts["C7"] == verdicts["C8"] == "no records" and verdicts["C1"] != "no records"
     page = (tmp_path / "paper" / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == sum(name == "lr_grid" for name, _, _ in FIGURES)
+    assert page.count('src="data:image/svg+xml,') == sum(name == "lr_grid" for name, _, _ in FIGURES)
     assert "python -m study.sweep perturbation" in page
     assert "python -m study.sweep glue_paper" in page and ">90.65</td>" in page  # MNLI, LoRA, as printed
 
@@ -80,7 +80,7 @@ def test_with_every_study_every_claim_is_judged(tmp_path: Path) -> None:
     assert "no records" not in set(claims["verdict"])
     page = (tmp_path / "paper" / "report.html").read_text()
     assert (
-        page.count("data:image/svg+xml;base64,")
+        page.count('src="data:image/svg+xml,')
         == len(FIGURES) + 2 + 3 + 2  # grids; ranks, travel, profiles; Tables 4 and 5 beside
         and "moves the learning-rate axis" in page
     )

@@ -310,7 +310,7 @@ def test_subsets_have_a_section_each_and_are_never_compared(tmp_path: Path) -> N
     for part in ("glue_topic", "glue_similarity"):
         assert (folder / "figures" / part / "robustness.png").exists()
     assert (
-        html.count("data:image/svg+xml;base64,") == 2 * 5 + 3
+        html.count('src="data:image/svg+xml,') == 2 * 5 + 3
     )  # five of each; ranks, rates that travel and profiles of both
     assert "whose scores do not compare" in html
     assert "glue (mini), accuracy" in html and "glue (mini), correlation" in html
