@@ -78,6 +78,7 @@ KEYS = {
     "num_workers": "launcher.workers", "processes": "launcher.workers", "cpus": "launcher.cpus_per_task",
     "time": "launcher.timeout_min", "time_limit": "launcher.timeout_min", "timeout": "launcher.timeout_min",
     "queue": "launcher.partition", "gpu_memory": "launcher.gpu_memory_gb",
+    "compile": "launcher.cuda_graphs", "torch_compile": "launcher.cuda_graphs",
     "output": "results", "out": "results", "output_dir": "results", "outdir": "results", "folder": "results",
     "study": "name", "run_name": "name", "experiment": "name", "peft": "method", "adapter": "method",
     "dryrun": "dry_run", "plan": "dry_run", "save": "save_adapters", "retry_failed": "retry",
