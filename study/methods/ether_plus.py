@@ -14,7 +14,7 @@ from torch import Tensor
 
 from study.methods.ether import NormalsConfig, NormalsLayer, random_normals
 from study.methods.multiplicative import LowRank, Parameters, block_width, register, times
-from study.methods.tuner.projections import as_rows, project, projected_linear, unit
+from study.methods.tuner.projections import as_rows, factors_of_rows, project, projected_linear, unit
 
 RELAXED = (-1.0, 1.0)
 """I - u u^T + v v^T."""
@@ -78,12 +78,12 @@ class EtherPlusLayer(NormalsLayer):
         C: (2n, d) and D: (2n, f) hold the normals u and v of a side as rows, S their signs -1 and 1.
         """
         units = _units(p, "in")
-        rows, signs = as_rows(units), _signs(units)
+        rows, signs = as_rows(units), factors_of_rows(units, RELAXED)
         left = signs * times(weights, units)
         if "ether_plus_u_out" not in p:
             return LowRank(left, rows)
         units = _units(p, "out")
-        outer, signs = as_rows(units), _signs(units)
+        outer, signs = as_rows(units), factors_of_rows(units, RELAXED)
         images = times(weights.mT, units) + (outer @ left.mT) @ rows  # D W1
         return LowRank(torch.cat([left, outer], -2), torch.cat([rows, signs * images], -2))
 
@@ -96,14 +96,6 @@ def _normals(p: Parameters, side: str) -> Tensor:
 def _units(p: Parameters, side: str) -> Tensor:
     """The same at length one."""
     return unit(_normals(p, side))
-
-
-def _signs(units: Tensor) -> Tensor:
-    """Those of the rows that units, (..., 2, n, b), make: (2n, 1)."""
-    low, high = RELAXED  # written on the device: a tensor of numbers would make a GPU wait
-    signs = torch.full((units.shape[-2], 2), high, dtype=units.dtype, device=units.device)
-    signs[:, 0] = low
-    return signs.view(-1, 1)
 
 
 register(EtherPlusConfig, EtherPlusLayer)

@@ -109,9 +109,9 @@ class RecordedPasses:
         expected, again = plainly(), plainly()
         with self._giving_up("came out otherwise when they were replayed"):
             for got, wanted, other in zip(recording(flat, batch), expected, again, strict=True):
-                allowed = max(TOLERANCE * _distance(wanted), TIMES_NOISE * _distance(wanted, other))
-                if not _distance(wanted, got) <= allowed:
-                    raise RuntimeError(f"{_distance(wanted, got):.2g} away, where {allowed:.2g} is expected")
+                allowed = max(TOLERANCE * _length(wanted), TIMES_NOISE * _distance(wanted, other))
+                if not (away := _distance(wanted, got)) <= allowed:
+                    raise RuntimeError(f"{away:.2g} away, where {allowed:.2g} is expected")
             recording.checked = True
         return expected
 
@@ -125,10 +125,12 @@ class RecordedPasses:
             print(f"steps {what}, so they are launched one by one: {first_line(error)}", flush=True)
 
 
-def _distance(values: Tensor, others: Tensor | None = None) -> float:
-    """From others, or from zero, over what is finite; infinite if that is not the same in both."""
-    if others is None:
-        others = torch.zeros_like(values).where(values.isfinite(), values)
-    if not torch.equal(values.isfinite(), others.isfinite()):
-        return math.inf
-    return (values - others)[values.isfinite()].double().norm().item()
+def _length(values: Tensor) -> float:
+    """Of what is finite."""
+    return values[values.isfinite()].double().norm().item()
+
+
+def _distance(values: Tensor, others: Tensor) -> float:
+    """Over what is finite; infinite if that is not the same in both."""
+    same = torch.equal(values.isfinite(), others.isfinite())
+    return _length(values - others) if same else math.inf

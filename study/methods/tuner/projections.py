@@ -32,6 +32,17 @@ def as_rows(units: Tensor) -> Tensor:
     return (units.transpose(-3, -2).unsqueeze(-2) * diagonal).flatten(-2).flatten(-3, -2)
 
 
+def factors_of_rows(units: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """The coefficient of each row that `as_rows` makes of units, (..., t, n, b): (n t, 1).
+
+    Written on the device: a tensor made of Python's numbers would make a GPU wait for it.
+    """
+    factors = torch.empty(units.shape[-2], len(coefficients), dtype=units.dtype, device=units.device)
+    for term, coefficient in enumerate(coefficients):
+        factors[:, term] = coefficient
+    return factors.view(-1, 1)
+
+
 class Projections:
     """I + sum of c u u^T over t terms, in each of n blocks, where u are unit vectors: symmetric.
 
@@ -51,7 +62,7 @@ class Projections:
 
     def __init__(self, normals: Tensor, coefficients: Sequence[float], dtype: torch.dtype) -> None:
         *runs, terms, blocks, _ = normals.shape
-        self._packed, self._coefficients = bool(runs), tuple(coefficients)
+        self._packed = bool(runs)
         fitting = [
             m for m in range(1, MOST_BANDS + 1) if blocks % m == 0 and terms * blocks >= m * FEWEST_ROWS
         ]
@@ -62,16 +73,8 @@ class Projections:
             units = units.unflatten(1, (self._bands, -1)).transpose(0, 1)  # (m, t, n / m, b)
         rows = units.squeeze(-2) if self._bands == blocks else as_rows(units)
         self.rows = rows.contiguous().to(dtype)
-        self.scaled = self._times_coefficients(rows).to(dtype)
-
-    def _times_coefficients(self, rows: Tensor) -> Tensor:
-        """Each row times its vector's c: (m, k, w) -> (m, k, w)."""
-        if len(self._coefficients) == 1:
-            return rows * self._coefficients[0]
-        by_term = rows.unflatten(1, (-1, len(self._coefficients))).unbind(2)
-        # Numbers, not a tensor of them: a GPU would be waited for until it has that.
-        scaled = [of_term * c for of_term, c in zip(by_term, self._coefficients, strict=True)]
-        return torch.stack(scaled, 2).flatten(1, 2)
+        self._factors = factors_of_rows(units, coefficients)
+        self.scaled = (rows * self._factors).to(dtype)
 
     def bands(self, x: Tensor) -> Tensor:
         """A view of tokens: (tokens, d) -> (m, tokens, w), and a pack's as they are."""
@@ -99,7 +102,7 @@ class Projections:
         """
         units = self._units
         terms, width = units.shape[-3], units.shape[-1]
-        of_rows = self._times_coefficients(sums.to(units.dtype)).unflatten(1, (-1, terms))
+        of_rows = (sums.to(units.dtype) * self._factors).unflatten(1, (-1, terms))
         own = of_rows.unflatten(-1, (-1, width)).diagonal(dim1=1, dim2=3)  # (m, t, b, n / m)
         of_bands = own.mT if self._packed else own.permute(1, 0, 3, 2)
         of_units = of_bands.reshape(units.shape)
