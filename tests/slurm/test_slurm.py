@@ -132,7 +132,7 @@ def test_a_pack_longer_than_the_time_limit_goes_on(
     repeated, _ = sweep.again()
     print(f"time limit: {repeated} steps repeated")
     assert repeated == 0  # it knew its time and saved before
-    assert pd.read_parquet(sweep.study / "runs.parquet").attempt.max() == 2
+    assert pd.read_parquet(sweep.study / "runs.parquet").attempt.max() >= 2
 
 
 @pytest.mark.parametrize("case", ["cancelled", "killed", "cancelled-accounted", "killed-accounted"])
