@@ -14,6 +14,9 @@ from omegaconf import MISSING
 SAMPLERS = ("random", "qmc", "tpe", "gp")
 """Optuna's, by which trials are drawn from a space; qmc is Sobol's sequence, tpe and gp learn."""
 
+PRUNERS = ("none", "halving", "hyperband")
+"""See `study.planning.rungs`."""
+
 SAVE_ADAPTERS = ("none", "best", "all")
 
 TRACKERS = ("wandb", "mlflow", "trackio", "tensorboard")
@@ -164,6 +167,11 @@ class TaskSettings:
         """Whether the task's head modules are trained beside the adapter."""
         return self.head_lr is not None or self.head_lr_cap is not None
 
+    def evaluation_steps(self) -> set[int]:
+        """The numbers of finished steps after which runs are measured; the last is among them."""
+        count = min(self.evaluations, self.steps)
+        return {round(self.steps * (i + 1) / count) for i in range(count)}
+
     def head_rate(self, lr: float) -> float | None:
         """Peak rate of a head beside an adapter that trains at `lr`; None if it stays frozen."""
         return self.head_lr if self.head_lr_cap is None else min(lr, self.head_lr_cap)
@@ -235,6 +243,9 @@ class SweepSettings:
     sampler: str = setting("random", "what draws the trials of a space", choices=SAMPLERS)
     sampler_seed: int = setting(0, "of the sampler", at_least=0)
     wave: int = setting(10, "sampler=tpe, gp: trials of each method that are drawn at a time", above=0)
+    pruner: str = setting("none", "what ends the worse trials of a space early", choices=PRUNERS)
+    reduction: int = setting(3, "pruner: one of so many trials goes on at a rung", at_least=2)
+    rungs: int = setting(2, "pruner: how often a trial is judged before its end", above=0)
     method: dict[str, MethodOptions] = field(default_factory=dict, metadata=described("options by method"))
     task: TaskSettings = field(default_factory=TaskSettings)
     launcher: LauncherSettings = field(default_factory=LauncherSettings)

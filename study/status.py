@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from study.errors import UsageError
 from study.launchers import JobState, Sighting
 from study.planning.jobs import train_key
 from study.planning.progress import Outlook, PackLeft, PackProgress, Tally, seconds_left
-from study.storage import checkpoints, lock, records
+from study.storage import checkpoints, lock, paused, records
 from study.storage.checkpoints import Progress
 
 COMMAND = Command(
@@ -102,6 +102,7 @@ class Standing:
 
     Attributes:
         statuses: of the runs that have a record, by run_id.
+        paused: runs that wait at a rung until others have reached it, too.
         left: packs with runs that have none.
         begun: of those, how often they were begun, and the step of their last checkpoint.
         progress: how far they said they are.
@@ -111,6 +112,7 @@ class Standing:
 
     plan: Plan
     statuses: Mapping[str, str]
+    paused: Collection[str]
     left: tuple[PlannedPack, ...]
     begun: Mapping[str, Progress]
     progress: Mapping[str, PackProgress]
@@ -123,11 +125,20 @@ class Standing:
         plan = read_plan(folder)
         assert plan is not None
         statuses = records.statuses(folder)
-        left = tuple(unfinished for pack in plan.packs if (unfinished := pack.without(statuses)))
-        keys = {train_key(pack.pack_id) for pack in left}
+        arrived = {
+            run_id
+            for pack in plan.packs
+            if pack.until
+            for run_id in pack.run_ids
+            if run_id not in statuses and paused.step(folder, run_id) >= pack.until
+        }
+        ended = statuses.keys() | arrived
+        left = tuple(unfinished for pack in plan.packs if (unfinished := pack.without(ended)))
+        keys = {train_key(pack.pack_id, pack.until) for pack in left}
         return cls(
             plan=plan,
             statuses={run_id: status for run_id, status in statuses.items() if run_id in plan.run_ids},
+            paused=arrived,
             left=left,
             begun=checkpoints.unfinished_packs(folder),
             progress=checkpoints.progress_of_packs(folder),
@@ -136,7 +147,7 @@ class Standing:
         )
 
     def job(self, pack: PlannedPack) -> JobState | None:
-        return self.sighting.jobs.get(train_key(pack.pack_id))
+        return self.sighting.jobs.get(train_key(pack.pack_id, pack.until))
 
     def is_running(self, pack: PlannedPack) -> bool:
         if job := self.job(pack):
@@ -231,7 +242,9 @@ def _counts(standing: Standing) -> str:
     now = sum(len(pack.run_ids) for pack in standing.running)
     waiting = sum(len(pack.run_ids) for pack in standing.left) - now
     ended = ", ".join(f"{counts[name]} {name}" for name in ("ok", "diverged", "failed"))
-    return f"{counts.total()} of {planned} runs done: {ended}; {now} running, {waiting} waiting"
+    ended += f", {counts['pruned']} pruned" * bool(counts["pruned"])
+    at_a_rung = f", {len(standing.paused)} paused at a rung" * bool(standing.paused)
+    return f"{counts.total()} of {planned} runs done: {ended}; {now} running, {waiting} waiting{at_a_rung}"
 
 
 def _begun_again(begun: Mapping[str, Progress]) -> list[str]:

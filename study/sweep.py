@@ -12,7 +12,8 @@ from study.cli.result_table import result_table, tuning_table
 from study.coordination import space
 from study.coordination.coordinator import run_study
 from study.coordination.describe import format_plan, format_space
-from study.planning.runs import Run, plan_runs
+from study.planning.rungs import Round
+from study.planning.runs import plan_runs
 from study.settings import SweepSettings, switches
 from study.testing.foreign import check_foreign_methods
 
@@ -99,7 +100,7 @@ def _sweep_space(settings: SweepSettings) -> int:
     """The same for a study whose runs are drawn from a space."""
     folder = Path(settings.results) / settings.name
     if not settings.dry_run:
-        return run_study(settings, [], _draw, waves=lambda folder: _checked(space.waves(folder, settings)))
+        return run_study(settings, [], _draw, rounds=lambda folder: _checked(space.rounds(folder, settings)))
     drawn = space.known_trials(folder, settings)
     runs = space.runs_of(settings, drawn)
     check_foreign_methods(runs)
@@ -107,10 +108,10 @@ def _sweep_space(settings: SweepSettings) -> int:
     return 0
 
 
-def _checked(waves: Iterator[list[Run]]) -> Iterator[list[Run]]:
-    for runs in waves:
-        check_foreign_methods(runs)
-        yield runs
+def _checked(rounds: Iterator[Round]) -> Iterator[Round]:
+    for each in rounds:
+        check_foreign_methods(each.runs)
+        yield each
 
 
 def _draw(folder: Path) -> Path:

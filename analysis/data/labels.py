@@ -6,6 +6,8 @@ import math
 
 import pandas as pd
 
+from study.storage.rows import FINISHED
+
 METHOD_ORDER = ("ether", "ether_plus", "lora", "oft", "naive")
 """The paper's methods, in the order in which tables and figures show them."""
 
@@ -22,7 +24,7 @@ def label_runs(runs: pd.DataFrame, by_method: bool = False) -> pd.DataFrame:
             settings of its own.
     """
     runs = runs.copy()
-    runs["counted"] = runs["status"] != "failed"
+    runs["counted"] = runs["status"].isin(FINISHED)
     for column in ("metric", "higher_is_better"):  # a failed run has none of its own
         known = runs.loc[runs["counted"], column].unique()
         if len(known) == 1:

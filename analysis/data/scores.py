@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.storage.rows import FINISHED
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -29,7 +31,7 @@ class Scores:
 
 def scores(rows: pd.DataFrame) -> Scores:
     """The rows of one label as arrays; failed runs become nan. See `Scores` for the shapes."""
-    counted = rows[rows["status"] != "failed"]
+    counted = rows[rows["status"].isin(FINISHED)]
     seeds = np.sort(rows["seed"].unique())
     lrs = np.sort(counted["lr"].unique())
     tables = [

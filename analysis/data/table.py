@@ -3,8 +3,9 @@
 `load` reads `results/<name>/{runs,history,layers}.parquet` (columns: `study.schema`) and adds
 three columns to `runs`: `label` (the method, plus the settings in which it differs from other
 runs of the same study), `rank` (of the label in the canonical order, from 0) and `counted` (False
-for failed runs alone). A *failed* run is an accident of the infrastructure: it has no score and
-is reported as missing. A *diverged* run is a result: it always counts, with its score.
+for failed and for pruned runs). A *failed* run is an accident of the infrastructure: it has no score and
+is reported as missing. A *pruned* run was ended early by the study itself and has no score on test. A
+*diverged* run is a result: it always counts, with its score.
 """
 
 from __future__ import annotations

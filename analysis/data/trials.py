@@ -9,20 +9,22 @@ import numpy as np
 import pandas as pd
 
 from study.storage import trials as trials_file
+from study.storage.rows import FINISHED
 
 
 @dataclass(frozen=True)
 class TrialsOfStudy:
     """How trials were drawn, and what they came to.
 
-    sampler: random | qmc | tpe | gp.
+    sampler: random | qmc | tpe | gp. pruner: none | halving | hyperband.
     spaces: label -> the range or choices of each key.
-    table: a row per trial that ended and did not fail, in the order in which they were asked for: label,
-        trial (its number, from 0), valid, test (means over its runs), diverged (whether each of them did),
-        and a column per key of the space.
+    table: a row per trial that was trained to its end and did not fail, in the order in which they were
+        asked for: label, trial (its number, from 0), valid, test (means over its runs), diverged (whether
+        each of them did), and a column per key of the space.
     """
 
     sampler: str
+    pruner: str
     spaces: dict[str, dict[str, object]]
     table: pd.DataFrame
 
@@ -44,7 +46,7 @@ def read_trials(folder: Path, runs: pd.DataFrame) -> TrialsOfStudy | None:
     known = trials_file.read(folder)
     if known is None:
         return None
-    ended = runs[runs["status"] != "failed"].set_index("run_id")
+    ended = runs[runs["status"].isin(FINISHED)].set_index("run_id")
     by_id = {
         str(run_id): (str(status), float(valid), float(test))
         for run_id, status, valid, test in zip(
@@ -61,4 +63,6 @@ def read_trials(folder: Path, runs: pd.DataFrame) -> TrialsOfStudy | None:
                 rows.append(row | {"diverged": set(statuses) == {"diverged"}} | dict(trial.values))
     spaces = {method: dict(of.space) for method, of in known.methods.items()}
     columns = ["label", "trial", "valid", "test", "diverged"]
-    return TrialsOfStudy(known.sampler, spaces, pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns))
+    return TrialsOfStudy(
+        known.sampler, known.pruner, spaces, pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    )

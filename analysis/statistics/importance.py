@@ -23,7 +23,11 @@ LEAST = 10
 
 
 def importances(study: Study) -> pd.DataFrame:
-    """Columns label, key, fanova, ped_anova; no rows for labels with fewer than LEAST trials or one key."""
+    """Columns label, key, fanova, ped_anova.
+
+    No rows for labels with fewer than LEAST trials or one key, nor with a pruner: what it has left are good
+    trials alone, which say little about what makes one good.
+    """
     import optuna
     from optuna.importance import (
         FanovaImportanceEvaluator,
@@ -32,7 +36,7 @@ def importances(study: Study) -> pd.DataFrame:
     )
 
     columns = ["label", "key", "fanova", "ped_anova"]
-    if study.trials is None:
+    if study.trials is None or study.trials.pruner != "none":
         return pd.DataFrame(columns=columns)
     optuna.logging.set_verbosity(logging.ERROR)
     sign, made = direction(study.runs[study.runs["counted"]]), []

@@ -12,8 +12,9 @@ Where trials come from:
 - a space with sampler=random, and qmc, whose points are spread more evenly than that: all trials;
 - a grid: the rates of each seed are n trials, of which k are drawn without replacement. A rate is drawn with
   its seed, and the curve is the mean over seeds;
-- a space with sampler=tpe or gp: trials learn from each other, and only the search that took place is one.
-  Its curve is that of the best trial so far, and there is no interval.
+- a space with sampler=tpe or gp, or with a pruner: trials learn from each other, or are judged beside each
+  other, and only the search that took place is one. Its curve is that of the best trial so far of those that
+  were trained to their end, and there is no interval.
 
 Intervals are 95 %. Of a space, the curve plus and minus Student's quantile times its standard deviation over
 bootstrap resamples of the trials; in simulations of 20 and 40 trials it covers the truth in 85 to 95 % of
@@ -111,7 +112,8 @@ def tuning_curves(study: Study) -> dict[str, TuningCurve]:
         trials = study.trials
         if trials is not None:
             rows = trials.table[trials.table["label"] == label]
-            curve = _of_space(label, rows, own, trials.sampler, rng) if len(rows) > 1 else None
+            one_search = trials.sampler in ("tpe", "gp") or trials.pruner != "none"
+            curve = _of_space(label, rows, own, one_search, rng) if len(rows) > 1 else None
         else:
             curve = _of_grid(label, own, rng) if len(own) else None
         if curve is not None:
@@ -155,19 +157,19 @@ def _points(count: int) -> NDArray[np.int64]:
 
 
 def _of_space(
-    label: str, rows: pd.DataFrame, runs: pd.DataFrame, sampler: str, rng: np.random.Generator
+    label: str, rows: pd.DataFrame, runs: pd.DataFrame, one_search: bool, rng: np.random.Generator
 ) -> TuningCurve:
     sign = direction(runs)
     valid = np.where(
         rows["diverged"].to_numpy(dtype=bool), -np.inf, sign * rows["valid"].to_numpy(dtype=float)
     )
     test, count = rows["test"].to_numpy(dtype=float), len(rows)
-    if sampler in ("tpe", "gp"):
+    if one_search:
         best = [int(np.argmax(valid[: k + 1])) for k in range(count)]
         nothing = np.full(count, np.nan)
         empty = np.empty((0, count))
         return TuningCurve(
-            label, np.arange(1, count + 1), test[best], nothing, nothing, empty, _chance(runs), sign
+            label, rows["trial"].to_numpy() + 1, test[best], nothing, nothing, empty, _chance(runs), sign
         )
     points = _points(count)
     draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)

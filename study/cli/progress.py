@@ -85,7 +85,7 @@ class Progress:
     def begin(self, jobs: Sequence[TrainJob]) -> None:
         """From now on these packs are under way, or wait."""
         for job in jobs:
-            steps = job.runs[0].task.steps
+            steps = job.until or job.runs[0].task.steps
             self.left[job.pack_id] = PackLeft(job.title, len(job.runs), steps, job.seconds)
 
     def add(self, job: TrainJob, statuses: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ space:
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +22,10 @@ from study.config.checks import check_bounds
 from study.config.overrides import set_value
 from study.errors import UsageError, listed
 from study.planning import space
+from study.planning.rungs import rung_steps
 from study.settings import About, SweepSettings, is_axis, settings_by_key
 
-KEYS = ("trials", "sampler", "sampler_seed", "wave")
+KEYS = ("trials", "sampler", "sampler_seed", "wave", "pruner", "reduction", "rungs")
 """Settings of a space alone."""
 
 FORMS = "{log: [1e-4, 1]}, {float: [0, 1]}, {int: [1, 8]} or choices such as [2, 4, 8]"
@@ -51,6 +53,10 @@ def check_space(config: DictConfig, settings: SweepSettings, given: Mapping[str,
         return
     if settings.sampler not in space.LEARNING and "wave" in given:
         raise UsageError(f"{given['wave']} does nothing: sampler={settings.sampler} draws all trials at once")
+    if settings.pruner == "none" and (
+        misplaced := [given[key] for key in ("reduction", "rungs") if key in given]
+    ):
+        raise UsageError(f"{misplaced[0]} does nothing without a pruner; give pruner=halving or hyperband")
     if settings.axes or settings.points:
         what = "axes" if settings.axes else "points"
         raise UsageError(
@@ -65,6 +71,10 @@ def check_space(config: DictConfig, settings: SweepSettings, given: Mapping[str,
         if space.splits_packs(key):
             _check_packs(key, values, settings.trials)
     _check_rate_is_set(settings)
+    if (
+        settings.pruner != "none" and settings.reduction > 1 and settings.rungs > 0
+    ):  # else refused as settings
+        _check_rungs(settings)
     for method in settings.methods:
         its_space = space.of_method(settings.space, method)
         if not its_space:
@@ -83,6 +93,32 @@ def _check_rate_is_set(settings: SweepSettings) -> None:
         raise UsageError(f"sweep {settings.sweep} sets lr for its space and in it; leave one out")
     if "lr" not in settings.space and len(settings.lr) != 1:
         raise UsageError("lr: give one rate, or let it vary in the space, such as lr: {log: [1e-4, 1]}")
+
+
+def _check_rungs(settings: SweepSettings) -> None:
+    """Refuses rungs that a run of the space does not have: it is judged only where it is measured."""
+    of_space = [settings.space.get(f"task.{name}") for name in ("steps", "evaluations")]
+    steps, evaluations = (
+        space.listed_values(values) or _within(values) if values else [default]
+        for values, default in zip(of_space, (settings.task.steps, settings.task.evaluations), strict=True)
+    )
+    for task in (
+        dataclasses.replace(settings.task, steps=int(of_steps), evaluations=int(count))
+        for of_steps in steps
+        for count in evaluations
+    ):
+        judged_at = rung_steps(task, settings.reduction, settings.rungs)
+        if len({*judged_at, task.steps}) <= settings.rungs:
+            raise UsageError(
+                f"pruner={settings.pruner} rungs={settings.rungs}: {task.steps} steps with "
+                f"task.evaluations={task.evaluations} are too few to judge a run at "
+                f"{listed(_shares(settings))} of its steps; give task.evaluations="
+                f"{settings.reduction**settings.rungs}, or fewer rungs"
+            )
+
+
+def _shares(settings: SweepSettings) -> list[str]:
+    return [f"1/{settings.reduction**k}" for k in range(settings.rungs, 0, -1)]
 
 
 def _check_key(config: DictConfig, settings: SweepSettings, key: str) -> None:

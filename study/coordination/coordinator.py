@@ -29,10 +29,11 @@ from study.planning.jobs import Answer, CannotStore, Died, Lost, Refused, Traine
 from study.planning.packs import Pack, best_pack_sizes, plan_packs
 from study.planning.profile import Profile
 from study.planning.progress import Tally
+from study.planning.rungs import Round
 from study.planning.runs import Run, group_by_variant
 from study.planning.text import format_packs
 from study.settings import SweepSettings
-from study.storage import adapters, checkpoints, records, tables
+from study.storage import adapters, checkpoints, paused, records, tables
 from study.storage.files import CannotWrite
 from study.storage.lock import locked
 from study.storage.optuna_index import write_study
@@ -49,15 +50,15 @@ def run_study(
     runs: list[Run],
     draw: Callable[[Path], Path],
     borrow_from: Path | None = None,
-    waves: Callable[[Path], Iterator[list[Run]]] | None = None,
+    rounds: Callable[[Path], Iterator[Round]] | None = None,
 ) -> int:
     """Does what is missing of the runs and draws the report; returns the command's exit code.
 
     Args:
         draw: draws the report of the study in a folder; returns its path.
         borrow_from: a folder of studies whose finished runs are taken over instead of being trained again.
-        waves: of a study that grows: in the place of `runs`, all runs known so far, each time that those
-            before have ended. It is asked once the folder is locked.
+        rounds: of a study that draws its runs from a space: in the place of `runs`, all that are known so
+            far, each time that those before have ended or are paused. It is asked once the folder is locked.
 
     Raises:
         UsageError: before any training, if something about the command or the folder is wrong.
@@ -76,12 +77,12 @@ def run_study(
             records.forget_failures(folder)
         try:
             lost = 0
-            for known in waves(folder) if waves else [runs]:
-                runs = known
+            for each in rounds(folder) if rounds else [Round(runs)]:
+                runs = list(each.runs)
                 if settings.prefetch:
                     prefetch(folder, settings, runs)
                     return 0
-                lost = run_missing(folder, settings, runs, borrow_from)
+                lost = run_missing(folder, settings, each, borrow_from)
                 if lost:
                     break
         except Detached:
@@ -93,10 +94,11 @@ def run_study(
             raise
         table, statuses = _collect(folder, runs, began)
         checkpoints.forget(folder, table.run_id)
+        paused.forget(folder, table.run_id)
         if settings.save_adapters == "best":
             for line in adapters.keep_best(folder, table, [run.run_id for run in runs]):
                 print(line)
-        if len(table) and not waves:
+        if len(table) and not rounds:
             write_study(folder, table)
         if settings.report and statuses["ok"] + statuses["diverged"]:
             print(f"report: {draw(folder)}")
@@ -118,14 +120,14 @@ def _collect(folder: Path, runs: list[Run], began: float) -> tuple[pd.DataFrame,
 def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
     done = statuses.total()
     parts = [f"{statuses[name]} {name}" for name in ("ok", "diverged", "failed")]
+    parts += [f"{statuses['pruned']} pruned"] * bool(statuses["pruned"])
     missing = [f"{planned - done} not run"] if done < planned else []
     return f"{done} of {planned} runs: {', '.join([*parts, *missing])}; {seconds:.0f} s"
 
 
-def run_missing(
-    folder: Path, settings: SweepSettings, runs: list[Run], borrow_from: Path | None = None
-) -> int:
-    """Trains what has no record yet; returns how many runs were lost, to be done by the next call.
+def run_missing(folder: Path, settings: SweepSettings, round_: Round, borrow_from: Path | None = None) -> int:
+    """Trains what has no record yet, as far as the round goes; returns how many runs were lost, to be done by
+    the next call.
 
     Raises:
         UsageError: before any training, if data, model, options or versions do not fit, or the launcher
@@ -133,7 +135,8 @@ def run_missing(
         CannotWrite: if the disk is full.
         Detached: if everything is submitted and nobody is to wait.
     """
-    finished = _finished(folder, runs)
+    runs = list(round_.runs)
+    finished = _finished(folder, round_)
     if len(finished) == len(runs):
         return 0
     stay_offline_if_prefetched(folder)
@@ -144,17 +147,17 @@ def run_missing(
         if borrow_from:
             origins = {run.run_id: understood.origin(run) for run in runs if run.run_id not in finished}
             borrow(folder, borrowable(folder, borrow_from, origins, settings.mixed_versions))
-            finished = _finished(folder, runs)
+            finished = _finished(folder, round_)
             if len(finished) == len(runs):
                 return 0
-        packs, profiles_by_variant = _plan(folder, settings, runs, session, capacity)
+        packs, profiles_by_variant = _plan(folder, settings, round_, session, capacity)
         origins_now = list(dict.fromkeys(understood.origin(r) for r in runs if r.run_id not in finished))
         write_plan(folder, settings, packs, profiles_by_variant, capacity.workers, origins_now)
         print(format_packs(runs, packs, profiles_by_variant, capacity.workers), flush=True)
         unfinished = [left for pack in packs if (left := pack.without(finished))]
         jobs = train_jobs(folder, settings, unfinished, profiles_by_variant, understood)
         with (
-            Progress(folder, _tally(folder, runs), capacity.workers) as progress,
+            Progress(folder, _tally(folder, round_), capacity.workers) as progress,
             Tracking(settings.track, folder, progress.note) as tracked,
         ):
             while jobs:  # a second time for the halves of packs that did not fit in memory
@@ -168,20 +171,26 @@ def run_missing(
     return progress.tally.lost
 
 
-def _tally(folder: Path, runs: Sequence[Run]) -> Tally:
+def _tally(folder: Path, round_: Round) -> Tally:
     """What there is to do in all, and what is done."""
     statuses = records.statuses(folder)
-    done = [run for run in runs if run.run_id in statuses]
+    steps = {run.run_id: round_.stops.get(run.run_id, run.task.steps) for run in round_.runs}
+    done = _finished(folder, round_)
     return Tally(
-        planned=len(runs),
-        run_steps_planned=sum(run.task.steps for run in runs),
-        run_steps=sum(run.task.steps for run in done),
-        statuses=Counter(statuses[run.run_id] for run in done),
+        planned=len(steps),
+        run_steps_planned=sum(steps.values()),
+        run_steps=sum(steps[run_id] for run_id in done),
+        statuses=Counter(statuses.get(run_id, "paused") for run_id in done),
     )
 
 
-def _finished(folder: Path, runs: Sequence[Run]) -> set[str]:
-    return records.statuses(folder).keys() & {run.run_id for run in runs}
+def _finished(folder: Path, round_: Round) -> set[str]:
+    """The runs that have a record, and those that are paused where the round ends for them."""
+    done = set(records.statuses(folder))
+    for run_id, stop in round_.stops.items():
+        if run_id not in done and paused.step(folder, run_id) >= stop:
+            done.add(run_id)
+    return done & {run.run_id for run in round_.runs}
 
 
 def _understood(folder: Path, settings: SweepSettings, runs: list[Run], session: Session) -> Understanding:
@@ -224,6 +233,7 @@ def train_jobs(
             save_adapters=settings.save_adapters != "none",
             sweep=settings.sweep,
             provenance=provenance(),
+            until=pack.until,
             fingerprints=understood.fingerprints(pack.runs[0]),
         )
         for pack in packs
@@ -274,30 +284,41 @@ def _record_failure(job: TrainJob, answer: Died) -> None:
 
 
 def _plan(
-    folder: Path, settings: SweepSettings, runs: list[Run], session: Session, capacity: Capacity
+    folder: Path, settings: SweepSettings, round_: Round, session: Session, capacity: Capacity
 ) -> tuple[list[Pack], Mapping[str, Profile]]:
     """The packs, as an earlier call for the same runs planned them, and the variants' profiles.
 
     Of other runs or sizes, those that have begun go on from their checkpoints. A study that grows keeps the
-    packs that it has, and has packs of the runs that are new.
+    packs that it has, and has packs of the runs that are new, and of those that go on from a rung.
     """
     before = read_plan(folder)
+    runs = list(round_.runs)
     by_id = {run.run_id: run for run in runs}
-    packs, known = [], {}
+    packs: list[Pack] = []
+    known: dict[str, Profile] = {}
     if (
         before
         and before.settings.pack_size == settings.pack_size
         and before.settings.launcher.gpu_memory_gb == settings.launcher.gpu_memory_gb
         and (before.run_ids == by_id.keys() or (settings.space and before.run_ids < by_id.keys()))
     ):
-        packs = [Pack(tuple(by_id[run_id] for run_id in pack.run_ids)) for pack in before.packs]
+        ended = records.statuses(folder)
+        for pack in before.packs:
+            going_on = [run_id for run_id in pack.run_ids if run_id not in ended]
+            if all(round_.stops.get(run_id) == pack.until for run_id in going_on):
+                packs.append(Pack(tuple(by_id[run_id] for run_id in pack.run_ids), pack.until))
+            elif kept := tuple(by_id[run_id] for run_id in pack.run_ids if run_id in ended):
+                packs.append(Pack(kept, pack.until))
         known = dict(before.profiles)
-        if before.run_ids == by_id.keys():
+        in_packs = {run.run_id for pack in packs for run in pack.runs}
+        runs = [run for run in runs if run.run_id not in in_packs]
+        if not runs:
             return packs, known
-        runs = [run for run in runs if run.run_id not in before.run_ids]
     groups = group_by_variant(runs)
-    measured = profiles.probe_missing(groups, settings, session, capacity.threads)
-    sizes = best_pack_sizes(groups, measured, capacity.workers, capacity.startup_s)
+    new = {variant: group for variant, group in groups.items() if variant not in known}
+    known |= profiles.probe_missing(new, settings, session, capacity.threads)
+    sizes = best_pack_sizes(groups, known, capacity.workers, capacity.startup_s)
     begun = [progress for progress in checkpoints.unfinished_packs(folder).values() if progress.step]
     begun.sort(key=lambda progress: -progress.step)
-    return packs + plan_packs(runs, sizes, [progress.run_ids for progress in begun]), known | measured
+    together = [progress.run_ids for progress in begun]
+    return packs + plan_packs(runs, sizes, together, round_.stops), known

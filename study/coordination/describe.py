@@ -19,6 +19,7 @@ from study.planning.costs import makespan
 from study.planning.inspection_text import format_inspections
 from study.planning.packs import best_pack_sizes, plan_packs
 from study.planning.profile import Footprint, Profile
+from study.planning.rungs import rung_steps
 from study.planning.runs import Run, group_by_variant, variant_titles
 from study.planning.space import Values, of_method
 from study.planning.text import format_done, format_memory, format_packs
@@ -162,6 +163,8 @@ def format_space(settings: SweepSettings, drawn: SpaceTrials) -> list[str]:
         first = "; ".join(_point_text(trial.values) for trial in known.trials[:SHOWN])
         more = "; ..." if len(known.trials) > SHOWN else ""
         lines.append(f"  {method}: {len(known.trials)} trials so far: {first}{more}")
+    if settings.pruner != "none":
+        lines.append(f"  {_pruning_text(settings)}")
     left = settings.trials - min(len(drawn.methods[method].trials) for method in settings.methods)
     if left > 0:
         lines.append(
@@ -169,6 +172,16 @@ def format_space(settings: SweepSettings, drawn: SpaceTrials) -> list[str]:
             "time; their packs and time come on top"
         )
     return lines
+
+
+def _pruning_text(settings: SweepSettings) -> str:
+    """`pruner=halving: the best 1/3 go on at step 25 and step 50 of 150; packs and time are ...`"""
+    steps = rung_steps(settings.task, settings.reduction, settings.rungs)
+    at = " and ".join(f"step {step}" for step in steps)
+    return (
+        f"pruner={settings.pruner}: the best 1/{settings.reduction} go on at {at} of "
+        f"{settings.task.steps}; packs and time are those without pruning"
+    )
 
 
 def _range_text(values: object) -> str:

@@ -29,11 +29,16 @@ class DamagedPlan(UsageError):
 
 @dataclass(frozen=True)
 class PlannedPack:
-    """A pack as the plan knows it: by the ids of its runs, with its title and estimated seconds."""
+    """A pack as the plan knows it: by the ids of its runs, with its title and estimated seconds.
+
+    Attributes:
+        until: as of `Pack`.
+    """
 
     run_ids: tuple[str, ...]
     title: str
     seconds: float
+    until: int | None = None
 
     @property
     def pack_id(self) -> str:
@@ -43,7 +48,7 @@ class PlannedPack:
         """The pack without these runs, which are done; None if that leaves nothing."""
         left = tuple(run_id for run_id in self.run_ids if run_id not in run_ids)
         seconds = self.seconds * len(left) / len(self.run_ids)
-        return PlannedPack(left, self.title, seconds) if left else None
+        return PlannedPack(left, self.title, seconds, self.until) if left else None
 
 
 @dataclass(frozen=True)
@@ -84,12 +89,13 @@ def read_plan(folder: Path) -> Plan | None:
         packs = content.get("packs", [])
         titles = content.get("titles", ["?"] * len(packs))  # version 1 did not say
         seconds = content.get("seconds", [0.0] * len(packs))
+        untils = content.get("untils", [None] * len(packs))  # of studies that prune
         return Plan(
             settings=_settings(content["settings"]),
             profiles=read_profiles(content),
             packs=tuple(
                 PlannedPack(tuple(run_ids), *rest)
-                for run_ids, *rest in zip(packs, titles, seconds, strict=True)
+                for run_ids, *rest in zip(packs, titles, seconds, untils, strict=True)
             ),
             workers=content.get("workers", 1),
             origins=tuple(Origin.from_json(origin) for origin in content.get("origins", [])),
@@ -131,6 +137,7 @@ def write_plan(
         "packs": [[run.run_id for run in pack.runs] for pack in packs],
         "titles": [pack.runs[0].title for pack in packs],
         "seconds": [pack.seconds(profiles) for pack in packs],
+        **({"untils": untils} if any(untils := [pack.until for pack in packs]) else {}),
         "workers": workers,
         "origins": [origin.to_json() for origin in origins],
     }

@@ -7,14 +7,17 @@ goes on with the same trials, and a lost trials.json is drawn again from the rec
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from study.coordination import pruning
 from study.coordination.here import worker_here
 from study.errors import UsageError
 from study.planning import space
 from study.planning.jobs import InspectJob, Refused
+from study.planning.rungs import Round
 from study.planning.runs import Run, plan_runs
 from study.planning.space import RunResult, Told, Values
 from study.settings import SweepSettings, TaskSettings
@@ -22,6 +25,8 @@ from study.storage import records, trials
 from study.storage.files import quarantine
 from study.storage.optuna_index import MethodIndex, write_studies
 from study.storage.trials import DamagedTrials, MethodTrials, SpaceTrials, Trial
+
+PRUNING = ("pruner", "reduction", "rungs")
 
 
 def first_wave(settings: SweepSettings) -> SpaceTrials:
@@ -33,7 +38,8 @@ def first_wave(settings: SweepSettings) -> SpaceTrials:
     spaces = {method: space.of_method(settings.space, method) for method in settings.methods}
     refused = _refused(settings, spaces)
     methods = {method: MethodTrials(of, refused[method]) for method, of in spaces.items()}
-    empty = SpaceTrials(settings.sampler, settings.sampler_seed, settings.wave, methods)
+    pruning = {key: getattr(settings, key) for key in PRUNING} if settings.pruner != "none" else {}
+    empty = SpaceTrials(settings.sampler, settings.sampler_seed, settings.wave, methods, **pruning)
     return _ask(settings, empty, {}) or empty
 
 
@@ -47,8 +53,10 @@ def runs_of(settings: SweepSettings, drawn: SpaceTrials) -> list[Run]:
     return list(runs.values())
 
 
-def waves(folder: Path, settings: SweepSettings) -> Iterator[list[Run]]:
+def rounds(folder: Path, settings: SweepSettings) -> Iterator[Round]:
     """The runs of the study so far, each time with a further wave; asked for when those before have ended.
+
+    With a pruner a wave is trained rung by rung.
 
     The folder must be locked.
 
@@ -63,7 +71,11 @@ def waves(folder: Path, settings: SweepSettings) -> Iterator[list[Run]]:
         number = max(known.waves for known in drawn.methods.values())
         if settings.sampler in space.LEARNING:
             print(f"wave {number} of {count_waves(settings)}: sampler {settings.sampler}", flush=True)
-        yield runs_of(settings, drawn)
+        runs = runs_of(settings, drawn)
+        if settings.pruner == "none":
+            yield Round(runs)
+        else:
+            yield from pruning.rounds(folder, settings, drawn, runs)
         results = _results(folder)
         _index(folder, drawn, results)
         drawn = _ask(settings, drawn, results)
@@ -105,6 +117,9 @@ def check_same_space(folder: Path, there: SpaceTrials, settings: SweepSettings) 
     then: dict[str, object] = {"sampler": there.sampler, "sampler_seed": there.seed}
     if settings.sampler in space.LEARNING:
         now, then = {**now, "wave": settings.wave}, {**then, "wave": there.wave}
+    if settings.pruner != there.pruner or settings.pruner != "none":
+        now |= {key: getattr(settings, key) for key in PRUNING}
+        then |= {key: getattr(there, key) for key in PRUNING}
     for method in there.methods.keys() & set(settings.methods):
         its_space = space.of_method(settings.space, method)
         keys = its_space.keys() | there.methods[method].space.keys()
@@ -170,8 +185,13 @@ def _results(folder: Path) -> dict[str, RunResult]:
     """How every run ended that has a record, by run_id."""
     found: dict[str, RunResult] = {}
     for _, pack in records.read_packs(folder):
-        for row in pack.runs.to_rows():
-            result = RunResult(row["status"], _number(row["valid"]), bool(row["higher_is_better"]))
+        ends = itertools.accumulate(pack.counts["history"])
+        for row, end in zip(pack.runs.to_rows(), ends, strict=True):
+            status, step = row["status"], 0
+            if status == "pruned":
+                status = "pruned" if row["diverged_at"] is None else "diverged"
+                step = pack.details["history"].column("step")[end - 1]
+            result = RunResult(status, _number(row["valid"]), bool(row["higher_is_better"]), step)
             found[row["run_id"]] = result
     return found
 

@@ -39,6 +39,7 @@ class TrainJob:
         checkpoint_s: seconds between two checkpoints.
         cuda_graphs: whether a GPU replays recorded steps.
         halved: the pack ran out of memory before, and this is a part of it.
+        until: the step at which the runs are paused; None for their end.
         fingerprints: of the data and the base model that it was planned with; its worker refuses others.
     """
 
@@ -52,6 +53,7 @@ class TrainJob:
     provenance: Provenance
     cuda_graphs: bool = True
     halved: bool = False
+    until: int | None = None
     fingerprints: Fingerprints = NOT_SEEN
 
     @property
@@ -144,7 +146,7 @@ def job_key(job: Job) -> str:
     """The same for the same work, whoever submits it."""
     match job:
         case TrainJob():
-            return train_key(job.pack_id)
+            return train_key(job.pack_id, job.until)
         case ProbeJob():
             return digest(["profile", None, job.variant, job.pack_size])
         case EstimateJob():
@@ -157,9 +159,9 @@ def job_key(job: Job) -> str:
             return digest(["fetch", task.name, task.model, task.data, *filter(None, judges)])
 
 
-def train_key(pack: str) -> str:
-    """The key of the job that trains the pack with this id."""
-    return digest(["train", pack, None, None])
+def train_key(pack: str, until: int | None = None) -> str:
+    """The key of the job that trains the pack with this id, up to a step."""
+    return digest(["train", pack, until, None])
 
 
 # Answers --------------------------------------------------------------------------------------
@@ -167,7 +169,8 @@ def train_key(pack: str) -> str:
 
 @dataclass(frozen=True)
 class Trained:
-    """The pack's records are written; `statuses` has `ok`, `diverged` or `failed` of each run."""
+    """The pack's records are written: `statuses` has `ok`, `diverged` or `failed` of each run; or its runs
+    are kept at a rung, and each is `paused`."""
 
     statuses: tuple[str, ...]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from study.planning.costs import makespan, pack_seconds
 from study.planning.profile import Profile
@@ -22,9 +23,14 @@ def pack_id(run_ids: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Pack:
-    """Runs of one variant that train together."""
+    """Runs of one variant that train together.
+
+    Attributes:
+        until: the step at which they are paused at a rung; None if they train to their end.
+    """
 
     runs: tuple[Run, ...]
+    until: int | None = None
 
     @property
     def pack_id(self) -> str:
@@ -33,35 +39,42 @@ class Pack:
     def without(self, run_ids: Collection[str]) -> Pack | None:
         """The pack without these runs, which are done; None if that leaves nothing."""
         left = tuple(run for run in self.runs if run.run_id not in run_ids)
-        return Pack(left) if left else None
+        return Pack(left, self.until) if left else None
 
     def seconds(self, profiles: Mapping[str, Profile]) -> float:
         """Estimated seconds of training and evaluation."""
         first = self.runs[0]
-        return pack_seconds(first.task, profiles[first.variant], len(self.runs))
+        share = (self.until or first.task.steps) / first.task.steps
+        return share * pack_seconds(first.task, profiles[first.variant], len(self.runs))
 
 
 def plan_packs(
-    runs: Sequence[Run], pack_sizes: Mapping[str, int], begun: Sequence[Collection[str]] = ()
+    runs: Sequence[Run],
+    pack_sizes: Mapping[str, int],
+    begun: Sequence[Collection[str]] = (),
+    stops: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Pack]:
     """Cuts each variant's runs into packs of nearly equal size, at most `pack_sizes[variant]`.
 
     Args:
         begun: run_ids that have a checkpoint together; others never join them.
+        stops: by run_id the step at which a run is paused; only runs with the same one share a pack.
     """
     packs, left = [], list(runs)
     for run_ids in begun:
-        packs += _cut([run for run in left if run.run_id in run_ids], pack_sizes)
+        packs += _cut([run for run in left if run.run_id in run_ids], pack_sizes, stops)
         left = [run for run in left if run.run_id not in run_ids]
-    return packs + _cut(left, pack_sizes)
+    return packs + _cut(left, pack_sizes, stops)
 
 
-def _cut(runs: Sequence[Run], pack_sizes: Mapping[str, int]) -> list[Pack]:
+def _cut(runs: Sequence[Run], pack_sizes: Mapping[str, int], stops: Mapping[str, int]) -> list[Pack]:
     packs = []
-    for variant, group in group_by_variant(runs).items():
-        count = -(-len(group) // pack_sizes[variant])
-        bounds = [round(len(group) * i / count) for i in range(count + 1)]
-        packs += [Pack(tuple(group[a:b])) for a, b in itertools.pairwise(bounds)]
+    for variant, of_variant in group_by_variant(runs).items():
+        for until in dict.fromkeys(stops.get(run.run_id) for run in of_variant):
+            group = [run for run in of_variant if stops.get(run.run_id) == until]
+            count = -(-len(group) // pack_sizes[variant])
+            bounds = [round(len(group) * i / count) for i in range(count + 1)]
+            packs += [Pack(tuple(group[a:b]), until) for a, b in itertools.pairwise(bounds)]
     return packs
 
 

@@ -47,11 +47,13 @@ class RunResult:
 
     Attributes:
         valid: the validation score; nan if it failed.
+        step: at which it was pruned; 0 if it was not.
     """
 
     status: str
     valid: float
     higher_is_better: bool
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,12 @@ class Told:
 
     Attributes:
         score: what the sampler is told; None if all of its runs failed.
+        pruned_at: the step of that score, if the trial was pruned; else 0.
     """
 
     values: Values
     score: float | None
+    pruned_at: int = 0
 
 
 def of_method(space: Mapping[str, Any], method: str) -> dict[str, Any]:
@@ -174,7 +178,8 @@ def tell(trials: Sequence[tuple[Values, Sequence[RunResult]]], higher_is_better:
     told = []
     for values, runs in trials:
         scores = [worst if run.status == "diverged" else run.valid for run in runs if run.status != "failed"]
-        told.append(Told(values, math.fsum(scores) / len(scores) if scores else None))
+        step = max((run.step for run in runs), default=0)
+        told.append(Told(values, math.fsum(scores) / len(scores) if scores else None, step))
     return told
 
 
@@ -186,11 +191,13 @@ def frozen(ranges: Mapping[str, BaseDistribution], told: Told, **known: Any) -> 
     """
     from optuna.trial import TrialState, create_trial
 
+    state = TrialState.PRUNED if told.pruned_at else TrialState.COMPLETE
     return create_trial(
-        state=TrialState.FAIL if told.score is None else TrialState.COMPLETE,
+        state=TrialState.FAIL if told.score is None else state,
         params=dict(told.values),
         distributions=dict(ranges),
         value=told.score,
+        intermediate_values={told.pruned_at: told.score} if told.pruned_at and told.score is not None else {},
         user_attrs=known,
     )
 

@@ -20,28 +20,19 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from study.planning.packs import pack_id
 from study.planning.progress import PackProgress
-from study.storage.files import (
-    CannotWrite,
-    from_json,
-    quarantine,
-    sealed,
-    to_json,
-    unseal,
-    write_atomically,
-)
+from study.storage import paused, state_file
+from study.storage.files import CannotWrite, from_json, to_json, write_atomically
+from study.storage.state_file import State
 
 GENERATIONS = 2
 RUNS, PROGRESS = "runs.json", "progress.json"
 
 TELL_S = 1.0
 """Seconds between two times that a pack says how far it has come."""
-
-State = tuple[dict[str, Any], dict[str, Any]]
-"""Tensors by name (torch's, which is not imported here), and everything else as JSON."""
 
 
 class Stopped(Exception):
@@ -69,6 +60,11 @@ class Saved(NamedTuple):
 
     state: State
     rows: tuple[int, ...]
+
+    @property
+    def step(self) -> int:
+        step: int = self.state[1]["step"]
+        return step
 
 
 def unfinished_packs(folder: Path) -> dict[str, Progress]:
@@ -150,11 +146,20 @@ class Attempt:
     def _claim(self, number: int) -> Path:
         return self.folder / f"attempt-{number}"
 
-    def load(self) -> Saved | None:
-        """The last checkpoint of these runs that is whole; damaged ones are set aside with a message.
+    def load(self) -> list[Saved]:
+        """Of which these runs go on, together: in their order, all at one step; nothing if from the start.
 
-        It is the pack's own, or else that of a pack which these runs were cut out of.
+        It is the pack's own last checkpoint, or else that of a pack which these runs were cut out of; or each
+        run's from where it was paused at a rung, if that is further. Damaged ones are set aside with a
+        message.
         """
+        saved = self._checkpoint()
+        kept = paused.states(self.folder.parent.parent, self.run_ids)
+        if kept and (saved is None or saved.step <= kept[0][1]["step"]):
+            return [Saved(state, (0,)) for state in kept]
+        return [saved] if saved else []
+
+    def _checkpoint(self) -> Saved | None:
         if (state := _last_state(self.folder)) is not None:
             return Saved(state, tuple(range(len(self.run_ids))))
         others = unfinished_packs(self.folder.parent.parent).items()
@@ -190,13 +195,9 @@ class Attempt:
             raise Stopped
 
     def save(self, step: int, state: State) -> None:
-        from safetensors.torch import save
-
         if not self._claim(self.number).exists() or self._claim(self.number + 1).exists():
             raise Superseded
-        tensors, facts = state
-        body = save(tensors, metadata={"facts": to_json(facts).decode()})
-        write_atomically(self.folder / f"{step:09d}-{self.number}.checkpoint", sealed(body))
+        state_file.write(self.folder / f"{step:09d}-{self.number}.checkpoint", state)
         for old in sorted(self.folder.glob("*.checkpoint"))[:-GENERATIONS]:
             old.unlink(missing_ok=True)
 
@@ -208,22 +209,7 @@ class Attempt:
 
 
 def _last_state(pack: Path) -> State | None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     for path in sorted(pack.glob("*.checkpoint"), reverse=True):
-        body = unseal(path)
-        if body is not None:
-            try:
-                return load(body), from_json(_metadata(body))
-            except (SafetensorError, KeyError, ValueError):
-                pass  # whole, but not ours
-        quarantine(path, "Going on from the one before.")
+        if (state := state_file.read(path, "Going on from the one before.")) is not None:
+            return state
     return None
-
-
-def _metadata(body: bytes) -> bytes:
-    """The `facts` in a safetensors file's header: 8 bytes of length, then JSON."""
-    header = from_json(body[8 : 8 + int.from_bytes(body[:8], "little")])
-    facts: str = header["__metadata__"]["facts"]
-    return facts.encode()

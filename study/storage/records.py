@@ -160,7 +160,7 @@ def _index(folder: Path) -> dict[str, tuple[str, Path]]:
 
 
 def statuses(folder: Path) -> dict[str, str]:
-    """`ok`, `diverged` or `failed` of every run that has a record, by run_id."""
+    """`ok`, `diverged`, `failed` or `pruned` of every run that has a record, by run_id."""
     return {run_id: status for run_id, (status, _) in _index(folder).items()}
 
 

@@ -16,7 +16,11 @@ from typing import Any, TypeVar
 
 from study.planning.runs import Run
 
-RECORD_VERSION = 5
+RECORD_VERSION = 6
+
+FINISHED = ("ok", "diverged")
+"""Statuses of the runs that were trained and tested to their end, and so count. One that *failed* is an
+accident of the infrastructure and has no score; one that was *pruned* at a rung has none on test."""
 
 Row = TypeVar("Row", bound="Identity | Outcome | Circumstances | HistoryRow | LayerRow")
 
@@ -79,8 +83,8 @@ class Outcome:
     `sharpness` is that at the start and at the end, if it was measured: columns `SHARPNESS`.
     """
 
-    status: str = column("ok | diverged | failed")
-    reason: str = column("why it diverged or failed, empty if ok", default="")
+    status: str = column("ok | diverged | failed | pruned (since 6)")
+    reason: str = column("why it diverged, failed or was pruned, empty if ok", default="")
     diverged_at: int | None = column("step at which it diverged, empty if it did not", default=None)
     metric: str = column("name of the primary metric", default="")
     higher_is_better: bool = column("direction of the primary metric", default=False)
@@ -88,9 +92,12 @@ class Outcome:
     base_valid: float = column("primary metric of the untouched base model on validation", default=math.nan)
     base_test: float = column("primary metric of the untouched base model on test", default=math.nan)
     valid: float = column(
-        "primary metric on validation at the end; chance where not finite", default=math.nan
+        "primary metric on validation at the end, or where it was pruned; chance where not finite",
+        default=math.nan,
     )
-    test: float = column("primary metric on test at the end; chance where not finite", default=math.nan)
+    test: float = column(
+        "primary metric on test at the end; chance where not finite, nan if pruned", default=math.nan
+    )
     loss_first: float = column("validation loss at step 0 (nan where not finite)", default=math.nan)
     loss_last: float = column("validation loss at the end (nan where not finite)", default=math.nan)
     steps: int = column("optimizer steps of the configuration", default=0)

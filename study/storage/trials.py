@@ -16,7 +16,7 @@ from study.errors import UsageError
 from study.storage.files import write_atomically
 
 FILE = "trials.json"
-VERSION = 1
+VERSION = 2
 
 
 class DamagedTrials(UsageError):
@@ -58,12 +58,15 @@ class MethodTrials:
 
 @dataclass(frozen=True)
 class SpaceTrials:
-    """What trials.json holds: how trials are drawn, and those that were, by method."""
+    """What trials.json holds: how trials are drawn and pruned, and those that were drawn, by method."""
 
     sampler: str
     seed: int
     wave: int
     methods: Mapping[str, MethodTrials]
+    pruner: str = "none"
+    reduction: int = 0
+    rungs: int = 0
 
 
 def read(folder: Path) -> SpaceTrials | None:
@@ -88,7 +91,8 @@ def read(folder: Path) -> SpaceTrials | None:
             )
             for method, of in content["methods"].items()
         }
-        return SpaceTrials(content["sampler"], content["seed"], content["wave"], methods)
+        pruning = {key: content[key] for key in ("pruner", "reduction", "rungs") if key in content}  # since 2
+        return SpaceTrials(content["sampler"], content["seed"], content["wave"], methods, **pruning)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DamagedTrials(f"{path} is damaged; the sweep's command draws the same trials again") from None
 

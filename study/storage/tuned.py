@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.storage.rows import FINISHED
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -43,7 +45,7 @@ def tuned_lr(rows: pd.DataFrame) -> float:
     Args:
         rows: of the table `runs`, with a validation score in at least one that did not fail.
     """
-    counted = rows[(rows["status"] != "failed") & np.isfinite(rows["valid"].astype(float))]
+    counted = rows[rows["status"].isin(FINISHED) & np.isfinite(rows["valid"].astype(float))]
     sign = 1.0 if bool(counted["higher_is_better"].iloc[0]) else -1.0
     by_rate = {lr: of_rate.sort_values("seed") for lr, of_rate in counted.groupby("lr")}  # ascending
     means = np.array([of_rate["valid"].to_numpy(dtype=float).mean() for of_rate in by_rate.values()])

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from study.storage.rows import HistoryRow, LayerRow, Outcome
+from study.storage.state_file import State
 from study.tasks import Task
 from study.training.passes import Scores
 
@@ -86,31 +87,43 @@ class TrainedRun:
     pictures: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class PausedRun:
+    """A run at a rung: what it leaves if it is pruned there, and the state that it goes on from if not."""
+
+    pruned: TrainedRun
+    state: State
+
+
 def outcome_of(
     task: Task,
     base_scores: Mapping[str, Scores],
     history: Sequence[HistoryRow],
-    test: Scores,
+    test: Scores | None,
     diverged: tuple[int, str] | None,
     effort: Effort,
 ) -> Outcome:
-    """How a run ended.
+    """How a run ended, or how it stands if it is pruned here.
 
     Args:
         base_scores: of the untouched base model per split, on this run's rows.
         history: the run's; the last point is that of the trained run.
-        test: the trained run on the test split.
+        test: the trained run on the test split; None if it is pruned, which leaves it without a test score.
         diverged: the step and the reason, if training has found that it diverged.
     """
     first, end = history[0].valid_loss, history[-1]
     last = end.valid_loss
     better = end.valid > history[0].valid if task.higher_is_better else end.valid < history[0].valid
-    if diverged is None and not (last <= DIVERGED_LOSS * first or (math.isfinite(last) and better)):
+    if diverged is None and test and not (last <= DIVERGED_LOSS * first or (math.isfinite(last) and better)):
         diverged = (effort.steps, f"validation loss {last:.4g} at the end, {first:.4g} at step 0")
     step, reason = diverged or (None, "")
-    further = test.further | task.against_untouched(test.further, base_scores["test"].further)
+    further: Mapping[str, float] = {}
+    test_score = math.nan
+    if test:
+        further = test.further | task.against_untouched(test.further, base_scores["test"].further)
+        test_score = test.primary if math.isfinite(test.primary) else task.chance
     return Outcome(
-        status="diverged" if diverged else "ok",
+        status="pruned" if test is None else "diverged" if diverged else "ok",
         reason=reason,
         diverged_at=step,
         metric=task.metric,
@@ -119,7 +132,7 @@ def outcome_of(
         base_valid=base_scores["valid"].primary,
         base_test=base_scores["test"].primary,
         valid=end.valid if math.isfinite(end.valid) else task.chance,
-        test=test.primary if math.isfinite(test.primary) else task.chance,
+        test=test_score,
         loss_first=first if math.isfinite(first) else math.nan,
         loss_last=last if math.isfinite(last) else math.nan,
         steps=effort.steps,

@@ -1,4 +1,4 @@
-"""The state of a pack in training, cut to some of its runs.
+"""The state of a pack in training, cut to some of its runs or joined from several packs.
 
 Every run has its own: data and random numbers are functions of the step, so that neither has a state.
 """
@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from study.storage.checkpoints import State
+import torch
+
+from study.storage.state_file import State
+
+RUN_TENSOR = re.compile(r"(adapter|head)-(\d+)(.*)")
+"""The name of a run's vector of parameters, or of what the optimizer keeps of it; the run is its place."""
 
 
 def of_runs(state: State, rows: Sequence[int]) -> State:
@@ -22,7 +28,7 @@ def of_runs(state: State, rows: Sequence[int]) -> State:
     share = len(rows) / len(facts["first_lengths"])
     chosen = {"loss_sum": tensors["loss_sum"][list(rows)]}
     for name, value in tensors.items():
-        match = re.fullmatch(r"(adapter|head)-(\d+)(.*)", name)
+        match = RUN_TENSOR.fullmatch(name)
         if match and int(match[2]) in place:
             chosen[f"{match[1]}-{place[int(match[2])]}{match[3]}"] = value
     measured, sharpness = facts["measured"], facts.get("sharpness_start")
@@ -33,4 +39,26 @@ def of_runs(state: State, rows: Sequence[int]) -> State:
         "seconds": facts["seconds"] * share,
         "step_seconds": facts["step_seconds"] * share,
         "measured": {key: [of_pack[row] for row in rows] for key, of_pack in measured.items()},
+    }
+
+
+def joined(parts: Sequence[State]) -> State:
+    """The state of a pack whose runs are those of all parts, one after the other; all are at one step."""
+    tensors: dict[str, Any] = {"loss_sum": torch.cat([tensors["loss_sum"] for tensors, _ in parts])}
+    every = [facts for _, facts in parts]
+    measured = [facts["measured"] for facts in every]
+    diverged, first = [], 0
+    for part, facts in parts:
+        for name, value in part.items():
+            if match := RUN_TENSOR.fullmatch(name):
+                tensors[f"{match[1]}-{first + int(match[2])}{match[3]}"] = value
+        diverged += [[first + run, *rest] for run, *rest in facts["diverged"]]
+        first += len(facts["first_lengths"])
+    return tensors, every[0] | {
+        "diverged": diverged,
+        "first_lengths": [length for facts in every for length in facts["first_lengths"]],
+        "sharpness_start": [value for facts in every for value in facts.get("sharpness_start", [])],
+        "seconds": sum(facts["seconds"] for facts in every),
+        "step_seconds": sum(facts["step_seconds"] for facts in every),
+        "measured": {key: [row for of_part in measured for row in of_part[key]] for key in measured[0]},
     }

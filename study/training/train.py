@@ -18,18 +18,19 @@ from torch import Tensor, nn
 from study.planning.profile import RunMapping
 from study.planning.progress import PackProgress
 from study.settings import TaskSettings
-from study.storage.checkpoints import Attempt, State
+from study.storage.checkpoints import Attempt
 from study.storage.rows import HistoryRow
+from study.storage.state_file import State
 from study.tasks import Task
 from study.training.frozen_base import train_mode
 from study.training.geometry import Geometry
-from study.training.outcome import Effort, Measurement, Measurements, TrainedRun, outcome_of
-from study.training.pack_state import of_runs
+from study.training.outcome import Effort, Measurement, Measurements, PausedRun, TrainedRun, outcome_of
+from study.training.pack_state import joined, of_runs
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import Scores, evaluate_runs, forward_backward, pictures_of_runs, training_batches
 from study.training.recorded_passes import RecordedPasses
 from study.training.refit import Refit
-from study.training.schedule import evaluation_steps, learning_rate_share
+from study.training.schedule import learning_rate_share
 from study.training.sharpness import measure_sharpness
 
 
@@ -166,17 +167,10 @@ class Training:
             measured: of these runs, from step 0 to the last.
             base_scores: of the untouched base model, by seed and split, for the records.
         """
-        count, flat = len(self.runs), self.flat()
+        flat = self.flat()
         tests = evaluate_runs(self.task, self.packed, flat, "test")
         pictures = pictures_of_runs(self.task, self.packed, flat)
-        sharpness = self.measure_sharpness()
-        effort = Effort(
-            steps=self.step,
-            parameters=self.packed.parameter_count,
-            seconds=(time.perf_counter() - self._began) / count,
-            step_seconds=self._step_seconds / max(1, self.step) / count,
-            pack_size=count,
-        )
+        sharpness, effort = self.measure_sharpness(), self._effort()
         trained = []
         for run, (history, layers) in enumerate(zip(measured.histories, measured.layers, strict=True)):
             diverged = self.diverged.get(run)
@@ -187,6 +181,29 @@ class Training:
                 outcome = dataclasses.replace(outcome, sharpness=(self.sharpness_start[run], end))
             trained.append(TrainedRun(outcome, tuple(history), tuple(layers), pictures[run]))
         return trained
+
+    def pause(
+        self, measured: Measurements, base_scores: Mapping[int, Mapping[str, Scores]]
+    ) -> list[TrainedRun]:
+        """What the runs leave if they are pruned as they are now; arguments as of `finish`."""
+        effort, pruned = self._effort(), []
+        for run, (history, layers) in enumerate(zip(measured.histories, measured.layers, strict=True)):
+            untouched = base_scores[self.runs[run].seed]
+            outcome = outcome_of(self.task, untouched, history, None, self.diverged.get(run), effort)
+            if self.sharpness_start:
+                outcome = dataclasses.replace(outcome, sharpness=(self.sharpness_start[run], math.nan))
+            pruned.append(TrainedRun(outcome, tuple(history), tuple(layers), {}))
+        return pruned
+
+    def _effort(self) -> Effort:
+        count = len(self.runs)
+        return Effort(
+            steps=self.task.settings.steps,
+            parameters=self.packed.parameter_count,
+            seconds=(time.perf_counter() - self._began) / count,
+            step_seconds=self._step_seconds / max(1, self.step) / count,
+            pack_size=count,
+        )
 
     def state(self) -> State:
         """All that a later process needs to go on bit for bit; data and random numbers follow the step."""
@@ -226,12 +243,12 @@ class Training:
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_lr(), strict=True):
             group["lr"] = rate
 
-    def progress(self, measured: Measurements) -> PackProgress:
-        """How far the runs have come, given what was measured of them so far."""
+    def progress(self, measured: Measurements, until: int) -> PackProgress:
+        """How far the runs have come on their way to step `until`, given what was measured of them so far."""
         return PackProgress(
             runs=len(self.runs),
             step=self.step,
-            steps=self.task.settings.steps,
+            steps=until,
             seconds=time.perf_counter() - self._began,
             diverged=len(self.diverged),
             metric=self.task.metric,
@@ -252,8 +269,9 @@ def train(
     save: Callable[[PackedModel, RunParameters], None] = lambda packed, parameters: None,
     mapping: RunMapping = RunMapping.LAYERS,
     cuda_graphs: bool = False,
-) -> list[TrainedRun]:
-    """Trains the runs together on the frozen `model` from start to end and measures them.
+    until: int | None = None,
+) -> list[TrainedRun] | list[PausedRun]:
+    """Trains the runs together on the frozen `model` and measures them: to their end, or up to a rung.
 
     Args:
         base_scores: a seed's, of the untouched base model, per split; for the records.
@@ -261,11 +279,13 @@ def train(
         save: called with the runs at the end, as they are trained.
         mapping: how the runs train together.
         cuda_graphs: whether a GPU replays recorded steps.
+        until: the step at which the runs are paused, one at which they are measured; None for their end.
 
     Raises:
         Stopped, Superseded, CannotWrite: from `attempt`.
     """
-    due = evaluation_steps(task.settings)
+    due = task.settings.evaluation_steps()
+    until = task.settings.steps if until is None else until
     untouched = {run.seed: base_scores(run.seed) for run in runs}  # while the model still is
     with contextlib.closing(Training(task, model, config, runs, mapping, cuda_graphs)) as training:
         measured = Measurements(len(runs))
@@ -274,21 +294,25 @@ def train(
             tensors, facts = training.state()
             return tensors, facts | {"measured": measured.to_json()}
 
-        if saved := attempt.load() if attempt else None:
-            state_of_runs = of_runs(saved.state, saved.rows)
+        if saved := attempt.load() if attempt else []:
+            state_of_runs = joined([of_runs(each.state, each.rows) for each in saved])
             training.restore(state_of_runs)
             measured = Measurements.from_json(state_of_runs[1]["measured"])
         else:
             training.sharpness_start = training.measure_sharpness()
             measured.add(training.measure())
-        while training.step < task.settings.steps:
+        while training.step < until:
             if attempt:
-                attempt.tell(lambda: training.progress(measured))
+                attempt.tell(lambda: training.progress(measured, until))
             training.train_step()
             if training.step in due:
                 measured.add(training.measure())
             if attempt:
                 attempt.keep(training.step, state)
+        if until < task.settings.steps:
+            whole = state()
+            states = [of_runs(whole, [run]) for run in range(len(runs))]
+            return [PausedRun(*run) for run in zip(training.pause(measured, untouched), states, strict=True)]
         trained = training.finish(measured, untouched)
         save(training.packed, training.parameters)
         return trained

@@ -33,7 +33,7 @@ from study.planning.jobs import (
     TrainJob,
 )
 from study.planning.runs import PER_RUN, Run, canonical, digest
-from study.storage import adapters, pictures, records
+from study.storage import adapters, paused, pictures, records
 from study.storage.adapters import card
 from study.storage.checkpoints import Attempt, Stopped, Superseded
 from study.storage.files import CannotWrite
@@ -53,6 +53,7 @@ from study.training.inspection import (
     why_changed,
 )
 from study.training.memory import estimate
+from study.training.outcome import PausedRun
 from study.training.packing import PackedModel, RunParameters
 from study.training.passes import BaseScores, base_model
 from study.training.probe import is_out_of_memory, profile
@@ -192,15 +193,22 @@ class Worker:
             if pack_records is None:
                 attempt.close()
                 return _joined([self._train(half) for half in job.split(again=True)])
+            if all(record.outcome.status == "pruned" for record in pack_records):
+                attempt.close()
+                return Trained(("paused",) * len(job.runs))
             if not records.write(folder, pack_id, pack_records):
                 print("the records of another attempt were there first", flush=True)
             attempt.close()
+            paused.forget(folder, attempt.run_ids)
         except CannotWrite as error:
             return CannotStore(str(error))
         return Trained(tuple(records.read_statuses(folder, pack_id)))
 
     def _pack_records(self, job: TrainJob, attempt: Attempt) -> list[RunRecord] | None:
-        """What the runs leave, also where they fail; None if they are to be tried again in halves."""
+        """What the runs leave, also where they fail; None if they are to be tried again in halves.
+
+        Runs that end at a rung are kept there; what they leave if they are pruned is not written yet.
+        """
         try:
             return self._trained_records(job, attempt)
         except (Stopped, Superseded, CannotWrite):
@@ -235,18 +243,29 @@ class Worker:
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        trained_runs = train(
-            task, model, config, hyperparameters, scores, attempt, save, job.mapping, job.cuda_graphs
+        ended = train(
+            task,
+            model,
+            config,
+            hyperparameters,
+            scores,
+            attempt,
+            save,
+            job.mapping,
+            job.cuda_graphs,
+            job.until,
         )
         seal.check()
         circumstances = self._circumstances(job, attempt)
-        if job.save_adapters:
-            for run, trained in zip(job.runs, trained_runs, strict=True):
-                card.write(Path(job.folder), run, trained.outcome)
         if self.device.type == "cuda":
             peak_mb = torch.cuda.max_memory_allocated() / 2**20
             circumstances = dataclasses.replace(circumstances, memory_mb=peak_mb)
-        return [
+        paused_runs = [run for run in ended if isinstance(run, PausedRun)]
+        trained_runs = [run.pruned if isinstance(run, PausedRun) else run for run in ended]
+        if job.save_adapters and not paused_runs:
+            for run, trained in zip(job.runs, trained_runs, strict=True):
+                card.write(Path(job.folder), run, trained.outcome)
+        pack_records = [
             RunRecord(
                 Identity.of(run, job.sweep),
                 trained.outcome,
@@ -257,6 +276,9 @@ class Worker:
             )
             for run, trained in zip(job.runs, trained_runs, strict=True)
         ]
+        if paused_runs:
+            paused.write(Path(job.folder), pack_records, [run.state for run in paused_runs])
+        return pack_records
 
     def _kept_pictures(self, job: TrainJob, run: Run, trained: TrainedRun) -> str:
         """Writes what the run keeps to be looked at; the digest for its record, empty if that is nothing."""

@@ -49,12 +49,31 @@ def refusal(*overrides: str, sweep: str = "space") -> str:
         ("trials=0", "trials=0 must be positive"),
         ("sampler_seed=-1", "must be zero or more"),
         ("wave=5", "wave=5 does nothing: sampler=random draws all trials at once"),
+        ("pruner=median", "pruner=median is not one of: none, halving, hyperband"),
+        ("rungs=1", "rungs=1 does nothing without a pruner"),
+        ("reduction=2", "reduction=2 does nothing without a pruner"),
         ("save_adapters=best", "save_adapters=best is of a grid's tuned rates"),
         ("space={}", "write the setting itself"),
     ],
 )
 def test_bad_spaces_are_refused_in_one_line(given: str, said: str) -> None:
     assert said in refusal(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["rungs=3"], "judge a run at 1/27, 1/9, 1/3 of its steps; give task.evaluations=27, or fewer rungs"),
+        (["task.evaluations=2"], "with task.evaluations=2 are too few"),
+        (["task.evaluations=1", "rungs=1"], "are too few"),
+        (["task.evaluations=6,2"], "with task.evaluations=2 are too few"),
+        (["task.steps=150,2"], "2 steps with task.evaluations=6 are too few"),
+        (["reduction=1"], "reduction=1 must be 2 or more"),
+        (["rungs=0"], "rungs=0 must be positive"),
+    ],
+)
+def test_rungs_that_a_run_does_not_have_are_refused(given: list[str], said: str) -> None:
+    assert said in refusal("pruner=halving", *given)
 
 
 def test_what_is_of_spaces_does_nothing_in_a_grid() -> None:

@@ -12,6 +12,7 @@ from study.coordination import coordinator
 from study.coordination.plan_file import DamagedPlan, read_plan, write_plan
 from study.launchers import Capacity
 from study.planning.packs import plan_packs
+from study.planning.rungs import Round
 from study.planning.runs import group_by_variant, plan_runs
 
 
@@ -25,7 +26,7 @@ def test_a_study_is_planned_anew_for_another_budget_only(
     def packs(pack_size: int) -> list[int]:
         measured = {variant: profile_of(pack_size, {pack_size: 1.0})}
         monkeypatch.setattr(coordinator.profiles, "probe_missing", lambda *_: measured)
-        planned, profiles = coordinator._plan(tmp_path, settings, runs, None, Capacity(1, 1))
+        planned, profiles = coordinator._plan(tmp_path, settings, Round(runs), None, Capacity(1, 1))
         write_plan(tmp_path, settings, planned, profiles, 1)
         return [len(pack.runs) for pack in planned]
 

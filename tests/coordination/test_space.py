@@ -58,10 +58,14 @@ def end(folder: Path, runs: list[Run], how: Callable[[Run], Outcome] = outcome) 
             )
 
 
+def runs_by_wave(folder: Path, settings: SweepSettings) -> Iterator[list[Run]]:
+    return (list(each.runs) for each in space.rounds(folder, settings))
+
+
 def carried_out(folder: Path, settings: SweepSettings) -> list[str]:
     """Does the whole study; returns the run_ids in order."""
     runs: list[Run] = []
-    for runs in space.waves(folder, settings):
+    for runs in runs_by_wave(folder, settings):
         end(folder, runs)
     return [run.run_id for run in runs]
 
@@ -79,7 +83,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_trials(tmp_path: Path, s
     whole = carried_out(tmp_path / "whole", settings)
     broken, rng = tmp_path / "broken", random.Random(0)
     for _ in range(100):
-        for runs in space.waves(broken, settings):
+        for runs in runs_by_wave(broken, settings):
             missing = [run for run in runs if run.run_id not in records.statuses(broken)]
             if not missing:
                 continue
@@ -114,7 +118,7 @@ def test_a_written_wave_is_final(tmp_path: Path) -> None:
     for path in (tmp_path / "records").iterdir():
         path.unlink()
     better = lambda run: Outcome("ok", metric="accuracy", higher_is_better=True, valid=run.lr, test=run.lr)  # noqa: E731
-    for runs in space.waves(tmp_path, settings_of("sampler=tpe", "wave=3", "trials=6")):
+    for runs in runs_by_wave(tmp_path, settings_of("sampler=tpe", "wave=3", "trials=6")):
         end(tmp_path, runs, better)
     for method, known in order(tmp_path).items():
         assert known[:3] == first[method]
@@ -144,13 +148,13 @@ def test_more_trials_go_on_from_those_there_are(tmp_path: Path) -> None:
 def test_other_trials_never_join_a_study(tmp_path: Path, changed: list[str], said: str) -> None:
     carried_out(tmp_path, settings_of())
     with pytest.raises(UsageError, match=said) as refused:
-        next(space.waves(tmp_path, settings_of(*changed)))
+        next(runs_by_wave(tmp_path, settings_of(*changed)))
     assert "give another name" in str(refused.value)
 
 
 def test_the_optuna_study_has_every_trial_as_it_was_told(tmp_path: Path) -> None:
     settings = settings_of("sampler=tpe", "wave=3", "seeds=2")
-    waves = space.waves(tmp_path, settings)
+    waves = runs_by_wave(tmp_path, settings)
     end(tmp_path, next(waves))
     next(waves)  # the second wave is on its way, as the dashboard shows
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "optuna.log")))
@@ -175,7 +179,7 @@ def test_the_optuna_study_has_every_trial_as_it_was_told(tmp_path: Path) -> None
 
 
 def test_runs_carry_their_hyperparameters_as_columns(tmp_path: Path) -> None:
-    runs = next(space.waves(tmp_path, lora("task.batch_size=8,16")))
+    runs = next(runs_by_wave(tmp_path, lora("task.batch_size=8,16")))
     known = trials.read(tmp_path)
     assert known is not None
     for run, trial in zip(runs, known.methods["lora"].trials, strict=True):
@@ -187,7 +191,7 @@ def test_runs_carry_their_hyperparameters_as_columns(tmp_path: Path) -> None:
 
 
 def test_the_file_of_trials_is_plain_json(tmp_path: Path) -> None:
-    next(space.waves(tmp_path, lora()))
+    next(runs_by_wave(tmp_path, lora()))
     content = json.loads((tmp_path / trials.FILE).read_text())
     assert content["methods"]["lora"]["space"]["lr"] == {"log": [1e-4, 1]}
 
@@ -220,7 +224,7 @@ def test_a_choice_that_a_method_cannot_take_is_refused_before_work_starts(
 ) -> None:
     monkeypatch.setattr(space, "worker_here", Worker(lambda options: options["blocks"] == 16).here)
     with pytest.raises(UsageError, match=r"method.ether_plus.blocks=16 in the space: .* does not fit"):
-        next(space.waves(tmp_path, two_options()))
+        next(runs_by_wave(tmp_path, two_options()))
     assert not list(tmp_path.iterdir())
 
 
@@ -247,7 +251,7 @@ def test_combinations_that_a_method_cannot_take_are_drawn_again_and_remembered(
 
 
 def test_more_than_a_batch_can_be_cut_into_is_drawn_again(tmp_path: Path) -> None:
-    next(space.waves(tmp_path, lora("trials=20", "task.batch_size=2,4,16", "task.accumulate=1,4")))
+    next(runs_by_wave(tmp_path, lora("trials=20", "task.batch_size=2,4,16", "task.accumulate=1,4")))
     known = trials.read(tmp_path)
     assert known is not None
     drawn = [(t.values["task.batch_size"], t.values["task.accumulate"]) for t in known.methods["lora"].trials]

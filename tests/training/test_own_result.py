@@ -132,8 +132,8 @@ def test_an_interruption_changes_nothing_also_where_packs_are_cut_anew(
     with pytest.raises(Stopped):
         train(task, task.model(), config, RUNS, BASE, Interrupted(tmp_path, names, 2))
     attempt = Attempt(tmp_path, [names[index] for index in cut], every_s=1e9)
-    saved = attempt.load()
-    assert saved is not None and saved.state[1]["step"] == 3 and saved.rows == tuple(cut)
+    (saved,) = attempt.load()
+    assert saved.step == 3 and saved.rows == tuple(cut)
     torch.rand(3)  # where the process's own generator is does not matter
     resumed = train(task, task.model(), config, [RUNS[index] for index in cut], BASE, attempt)
     for index, trained in zip(cut, resumed, strict=True):

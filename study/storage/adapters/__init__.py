@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.planning.runs import Run
+from study.storage.rows import FINISHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def keep_best(folder: Path, runs: pd.DataFrame, planned: Collection[str]) -> lis
     kept, removed, incomplete = 0, 0, []
     there = saved(folder)
     for rows in cells(runs):
-        counted = rows[rows["status"] != "failed"]
+        counted = rows[rows["status"].isin(FINISHED)]
         if not counted["valid"].notna().any():
             continue
         lr = tuned_lr(rows)

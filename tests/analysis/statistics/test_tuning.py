@@ -158,7 +158,7 @@ def test_the_curve_has_no_bias_and_its_band_covers_the_truth(
     for _ in range(150):
         _, valid, test = simulated(rng, count)
         table = tuning.pd.DataFrame({"valid": valid, "test": test, "diverged": False})
-        curve = tuning._of_space("lora", table, rows, "random", rng)
+        curve = tuning._of_space("lora", table, rows, False, rng)
         found.append(curve.expected[at - 1])
         inside.append((curve.low[at - 1] <= expected) & (expected <= curve.high[at - 1]))
     error = np.std(found, axis=0) / math.sqrt(len(found))
