@@ -47,11 +47,15 @@ def tuned_lr(rows: pd.DataFrame) -> float:
     """
     counted = rows[rows["status"].isin(FINISHED) & np.isfinite(rows["valid"].astype(float))]
     sign = 1.0 if bool(counted["higher_is_better"].iloc[0]) else -1.0
-    by_rate = {lr: of_rate.sort_values("seed") for lr, of_rate in counted.groupby("lr")}  # ascending
-    means = np.array([of_rate["valid"].to_numpy(dtype=float).mean() for of_rate in by_rate.values()])
-    all_diverged = np.array([bool((of_rate["status"] == "diverged").all()) for of_rate in by_rate.values()])
+    rates, seeds = counted["lr"].to_numpy(dtype=float), counted["seed"].to_numpy()
+    by_rate = np.lexsort((seeds, rates))  # seeds in order, for a mean to the last bit
+    found, starts = np.unique(rates[by_rate], return_index=True)
+    valid = np.split(counted["valid"].to_numpy(dtype=float)[by_rate], starts[1:])
+    diverged = np.split((counted["status"] == "diverged").to_numpy(dtype=bool)[by_rate], starts[1:])
+    means = np.array([of_rate.mean() for of_rate in valid])
+    all_diverged = np.array([bool(of_rate.all()) for of_rate in diverged])
     curve = np.where(tunable(all_diverged), sign * means, -np.inf)
-    return float([*by_rate][int(tuned_index(curve))])
+    return float(found[int(tuned_index(curve))])
 
 
 def cells(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:

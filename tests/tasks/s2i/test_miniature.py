@@ -175,7 +175,7 @@ def test_tuners_of_peft_train_together_as_alone(mini: S2i, sweep: SweepSettings,
 
 @pytest.mark.slow
 def test_a_comparison_ends_with_its_verdict(study_command: Command, tmp_path: Path) -> None:
-    grid = ["seeds=3", "lr=1e-2,1e-1", "task.steps=2", "task.evaluations=1", "task.sampling_steps=1"]
+    grid = ["seeds=3", "lr=1e-2", "task.steps=2", "task.evaluations=1", "task.sampling_steps=1"]
     done = study_command("study.compare", "peft:HRA", "task=s2i", *grid, "pack_size=6")
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = pd.read_csv(tmp_path / "results/compare/hra/verdicts.csv")
