@@ -35,7 +35,7 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"study\.compare", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep head_alone", [*UNDRAWN, "task.subset=topic,similarity", "task.head_lr=1e-2"]),
     (r"name=(reviews|requests|photos)", [*UNDRAWN, "lr=1e-3", "method=ether"]),
-    (r"task=instruct$", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
+    (r"task=instruct$", [*SMALL, "lr=1e-2", "method=ether,lora"]),
     (r"name=sharpness", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
     (r"sweep encoder_alone$", [*UNDRAWN, "task.head_lr=1e-2", "task.sampling_steps=2"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),

@@ -25,7 +25,10 @@ OF_VERSION_4 = "examples:3545d8c35637da2e", "sha256:07a1f2d2e2b29eac"
 """Fingerprints of the data and the model in `old/v4` and later."""
 
 CLOSE = 1e-3
-"""Relative difference that is borne on a machine whose arithmetic gives other bits."""
+"""Difference, relative or absolute, that is borne on a machine whose arithmetic gives other bits."""
+
+CLOSE_SCORE = 2 / 300
+"""Of an accuracy: two of the examples in the smallest split may be on the edge between two classes."""
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +67,13 @@ def test_a_small_study_ends_with_the_tables_that_it_always_did(study: str, tmp_p
         assert list(tables[name]) == list(expected), f"columns of {name}, or their order"
         for column, values in expected.items():
             assert len(tables[name][column]) == len(values)
+            close = CLOSE_SCORE if column in ("valid", "test") else CLOSE
             for row, (value, before) in enumerate(zip(tables[name][column], values, strict=True)):
                 where = f"{name}.{column}, row {row}: {value!r}, was {before!r}"
                 if same_bits or not isinstance(before, float) or not isinstance(value, float):
                     assert value == before, where
                 else:
-                    assert math.isclose(value, before, rel_tol=CLOSE, abs_tol=CLOSE), where
+                    assert math.isclose(value, before, rel_tol=CLOSE, abs_tol=close), where
 
 
 def test_the_columns_are_only_added_to() -> None:
