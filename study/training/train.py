@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from peft import PeftConfig
@@ -24,13 +22,13 @@ from study.storage.state_file import State
 from study.tasks import Task
 from study.training.frozen_base import train_mode
 from study.training.geometry import Geometry
+from study.training.optimizer import clip, optimizer, schedule
 from study.training.outcome import Effort, Measurement, Measurements, PausedRun, TrainedRun, outcome_of
 from study.training.pack_state import joined, of_runs
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import Scores, evaluate_runs, forward_backward, pictures_of_runs, training_batches
 from study.training.recorded_passes import RecordedPasses
 from study.training.refit import Refit
-from study.training.schedule import learning_rate_share
 from study.training.sharpness import measure_sharpness
 
 
@@ -77,8 +75,9 @@ class Training:
             move = torch.randn(vector.shape, generator=generator).to(vector.device)
             vector.data += run.settings.noise * move
         self._first_lengths = [vector.detach().norm().item() for vector in self.parameters.adapters]
-        self.optimizer = _optimizer(self.parameters, runs, task.settings)
-        self.schedule = _schedule(self.optimizer, task.settings)
+        lrs, weight_decays = [run.lr for run in runs], [run.settings.weight_decay for run in runs]
+        self.optimizer = optimizer(self.parameters, lrs, weight_decays, task.settings)
+        self.schedule = schedule(self.optimizer, task.settings)
         # Checkpointing looks at random generators, and what is not mapped but looped decides as it goes.
         can_record = mapping is not RunMapping.LOOPS and not task.settings.gradient_checkpointing
         on_gpu = self.packed.device.type == "cuda"
@@ -106,7 +105,7 @@ class Training:
         refit = self.refit
         with refit.held(self.step, parameters, grad, self.optimizer) if refit else contextlib.nullcontext():
             if settings.clip is not None:
-                _clip(parameters, grad, settings.clip)
+                clip(parameters, grad, settings.clip)
             for run in self.diverged:  # keeps the parameters it had
                 for vector in parameters.of_run(run).vectors:
                     vector.grad = None
@@ -318,37 +317,6 @@ def train(
         return trained
 
 
-def _optimizer(
-    parameters: RunParameters, runs: Sequence[Hyperparameters], settings: TaskSettings
-) -> torch.optim.Optimizer:
-    """One for all runs; each has its learning rate and weight decay, and its head the rate of heads."""
-    groups: list[dict[str, Any]] = [
-        {"params": [vector], "lr": run.lr, "weight_decay": run.settings.weight_decay}
-        for vector, run in zip(parameters.adapters, runs, strict=True)
-    ]
-    if parameters.heads:
-        groups += [
-            {"params": [vector], "lr": settings.head_rate(run.lr), "weight_decay": run.settings.weight_decay}
-            for vector, run in zip(parameters.heads, runs, strict=True)
-        ]
-    return torch.optim.AdamW(groups, fused=True)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, settings: TaskSettings) -> torch.optim.lr_scheduler.LambdaLR:
-    """Every group's rate in every step; magnitudes are refitted at a rate of their own, if they have one."""
-    steps, refit_steps = settings.steps, settings.refit_steps or 0
-
-    def share(step: int, lr: float) -> float:
-        refits = refit_steps and step >= steps - refit_steps
-        factor = (settings.refit_lr or lr) / lr if refits else 1.0
-        return factor * learning_rate_share(step, steps, settings.warmup_steps, refit_steps)
-
-    rates: list[Callable[[int], float]] = [
-        functools.partial(share, lr=group["lr"]) for group in optimizer.param_groups
-    ]
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, rates)
-
-
 def _mark_diverged(diverged: dict[int, tuple[int, str]], step: int, losses: Tensor, grad: Tensor) -> None:
     """Notes the runs whose loss or gradient, (runs,) and (runs, num_params), is no longer finite."""
     if torch.isfinite(losses + grad.sum(1)).all():  # then all are: a look at each takes four passes
@@ -359,12 +327,3 @@ def _mark_diverged(diverged: dict[int, tuple[int, str]], step: int, losses: Tens
         for run in torch.nonzero(~finite).flatten().tolist():
             what = "gradient" if finite_loss[run] else "loss"
             diverged.setdefault(run, (step, f"{what} not finite in step {step}"))
-
-
-def _clip(parameters: RunParameters, grad: Tensor, largest: float) -> None:
-    """Scales each run's gradient to a norm of at most `largest`, as clip_grad_norm_ does for one run."""
-    shares = (largest / (grad.norm(dim=1) + 1e-6)).clamp(max=1.0)
-    for run, share in enumerate(shares):
-        for vector in parameters.of_run(run).vectors:
-            if vector.grad is not None:
-                vector.grad *= share

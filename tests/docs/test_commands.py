@@ -48,6 +48,7 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"sweep hyperspherical task=subject", [*UNDRAWN, "method=ether", "lr=1e-2", *FEW_PICTURES]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep .*(tumours|my_study)", SMALL),
+    (r"pruner=", ["task.steps=9", "task.evaluations=9", "launcher.workers=1"]),
     (r"study\.sweep", UNDRAWN),
     (r"study\.evaluate", []),
     (r"study\.pretraining\.vit", ["--steps", "2"]),
@@ -72,6 +73,7 @@ LEFT_BEHIND = {
     "docs/methods.md": ["my_adapter/adapter_model.safetensors"],
     "docs/data.md": [f"results/{name}/runs.parquet" for name in ("reviews", "requests", "photos")],
     "docs/atlas.md": [f"results/atlas/{page}.html" for page in ("index", "methods/lora", "tasks/glue_topic")],
+    "docs/spaces.md": ["results/pruned/report.html"],
     "docs/evaluation.md": ["results/asked/benchmarks.csv"],
 }
 """Files that must be there in the end."""
