@@ -15,14 +15,18 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from support.records.profiles import profile_of
 
 from study import config
 from study.coordination import space
+from study.coordination.plan_file import write_plan
 from study.coordination.pruning import cohorts
 from study.errors import UsageError
+from study.planning.packs import plan_packs
 from study.planning.rungs import Round, rung_steps
-from study.planning.runs import Run
+from study.planning.runs import Run, group_by_variant
 from study.settings import SweepSettings
+from study.status import status
 from study.storage import paused, records, trials
 from study.storage.rows import Circumstances, HistoryRow, Identity, Outcome, RunRecord
 
@@ -214,6 +218,23 @@ def test_the_sampler_is_told_of_pruned_trials_as_optuna_has_them(tmp_path: Path)
         assert trial.state.name == names[status]
         assert list(trial.intermediate_values) == ([step] if status == "pruned" else [])
     assert study.best_trial.state.name == "COMPLETE"
+
+
+def test_status_tells_who_waits_at_a_rung(tmp_path: Path) -> None:
+    settings = settings_of()
+    first = next(space.rounds(tmp_path, settings))
+    (variant,) = group_by_variant(first.runs)
+    packs = plan_packs(first.runs, {variant: 9}, stops=first.stops)
+    assert [pack.until for pack in packs] == [10, 10]
+    write_plan(tmp_path, settings, packs, {variant: profile_of(9, {9: 1.0})}, workers=1)
+    assert "0 of 18 runs done" in status(tmp_path) and "18 waiting" in status(tmp_path)
+    train(tmp_path, first)
+    assert "3 failed; 0 running, 0 waiting, 15 paused at a rung" in status(tmp_path)
+    for each in space.rounds(tmp_path, settings):
+        train(tmp_path, each)
+    assert "18 of 18 runs done: 2 ok, 0 diverged, 3 failed, 13 pruned; 0 running, 0 waiting\n" in status(
+        tmp_path
+    )
 
 
 def test_a_folder_of_another_pruner_is_refused(tmp_path: Path) -> None:
