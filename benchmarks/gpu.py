@@ -49,11 +49,12 @@ from study import methods
 from study.errors import UsageError
 from study.storage.provenance import provenance
 from study.tasks import Batch, Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.memory import Peak, estimate
 from study.training.passes import autocast, stack_runs
 from study.training.probe import WARM_STEPS, is_out_of_memory
 from study.training.recorded_passes import record_cuda_graph
-from study.training.train import Hyperparameters, Training
+from study.training.train import Training
 
 MB = 2**20
 FROZEN, MANY = "frozen", 32

@@ -31,9 +31,10 @@ from study import config, methods, tasks
 from study.planning.packs import pack_sizes
 from study.settings import SweepSettings
 from study.tasks import Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.passes import BaseScores
 from study.training.probe import profile
-from study.training.train import Hyperparameters, Training, train
+from study.training.train import Training, train
 
 BATCH_SIZES = (4, 8, 16, 32)
 

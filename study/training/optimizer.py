@@ -10,26 +10,23 @@ import torch
 from torch import Tensor
 
 from study.settings import TaskSettings
+from study.training.hyperparameters import Hyperparameters
 from study.training.packing import RunParameters
 from study.training.schedule import learning_rate_share
 
 
 def optimizer(
-    parameters: RunParameters, lrs: Sequence[float], weight_decays: Sequence[float], settings: TaskSettings
+    parameters: RunParameters, runs: Sequence[Hyperparameters], settings: TaskSettings
 ) -> torch.optim.Optimizer:
-    """One for all runs; each has its learning rate and weight decay, and its head the rate of heads.
-
-    Args:
-        lrs, weight_decays: each run's.
-    """
+    """One for all runs; each has its learning rate and weight decay, and its head the rate of heads."""
     groups: list[dict[str, Any]] = [
-        {"params": [vector], "lr": lr, "weight_decay": weight_decay}
-        for vector, lr, weight_decay in zip(parameters.adapters, lrs, weight_decays, strict=True)
+        {"params": [vector], "lr": run.lr, "weight_decay": run.settings.weight_decay}
+        for vector, run in zip(parameters.adapters, runs, strict=True)
     ]
     if parameters.heads:
         groups += [
-            {"params": [vector], "lr": settings.head_rate(lr), "weight_decay": weight_decay}
-            for vector, lr, weight_decay in zip(parameters.heads, lrs, weight_decays, strict=True)
+            {"params": [vector], "lr": settings.head_rate(run.lr), "weight_decay": run.settings.weight_decay}
+            for vector, run in zip(parameters.heads, runs, strict=True)
         ]
     return torch.optim.AdamW(groups, fused=True)
 

@@ -23,11 +23,12 @@ from study.planning.packs import pack_sizes
 from study.planning.profile import Profile, RunMapping
 from study.tasks import Task
 from study.training.frozen_base import train_mode
+from study.training.hyperparameters import Hyperparameters
 from study.training.memory import footprint
 from study.training.packing import PackedModel, RunParameters, pack
 from study.training.passes import forward_backward, training_batches
 from study.training.sharpness import check_differentiable_twice
-from study.training.train import Hyperparameters, Training
+from study.training.train import Training
 
 WARM_STEPS, TIMED_STEPS = 1, 3
 GOOD_ENOUGH = 1.05

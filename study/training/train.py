@@ -7,7 +7,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from peft import PeftConfig
@@ -15,13 +14,13 @@ from torch import Tensor, nn
 
 from study.planning.profile import RunMapping
 from study.planning.progress import PackProgress
-from study.settings import TaskSettings
 from study.storage.checkpoints import Attempt
 from study.storage.rows import HistoryRow
 from study.storage.state_file import State
 from study.tasks import Task
 from study.training.frozen_base import train_mode
 from study.training.geometry import Geometry
+from study.training.hyperparameters import Hyperparameters
 from study.training.optimizer import clip, optimizer, schedule
 from study.training.outcome import Effort, Measurement, Measurements, PausedRun, TrainedRun, outcome_of
 from study.training.pack_state import joined, of_runs
@@ -30,22 +29,6 @@ from study.training.passes import Scores, evaluate_runs, forward_backward, pictu
 from study.training.recorded_passes import RecordedPasses
 from study.training.refit import Refit
 from study.training.sharpness import measure_sharpness
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What may differ between the runs of one pack.
-
-    Attributes:
-        lr: peak learning rate of the adapter.
-        seed: of initialisation and data order.
-        settings: the run's, of which those in `study.settings.per_run_settings()` are read here; its pack's
-            task has the others.
-    """
-
-    lr: float
-    seed: int
-    settings: TaskSettings = field(default_factory=TaskSettings)
 
 
 class Training:
@@ -75,8 +58,7 @@ class Training:
             move = torch.randn(vector.shape, generator=generator).to(vector.device)
             vector.data += run.settings.noise * move
         self._first_lengths = [vector.detach().norm().item() for vector in self.parameters.adapters]
-        lrs, weight_decays = [run.lr for run in runs], [run.settings.weight_decay for run in runs]
-        self.optimizer = optimizer(self.parameters, lrs, weight_decays, task.settings)
+        self.optimizer = optimizer(self.parameters, runs, task.settings)
         self.schedule = schedule(self.optimizer, task.settings)
         # Checkpointing looks at random generators, and what is not mapped but looped decides as it goes.
         can_record = mapping is not RunMapping.LOOPS and not task.settings.gradient_checkpointing

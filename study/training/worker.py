@@ -46,6 +46,7 @@ from study.training.adaptation import peft_config
 from study.training.core_clock import CoreClock
 from study.training.failure import failure_line
 from study.training.frozen_base import BaseSeal
+from study.training.hyperparameters import Hyperparameters
 from study.training.inspection import (
     LoadedTask,
     inspection,
@@ -58,7 +59,7 @@ from study.training.packing import PackedModel, RunParameters
 from study.training.passes import BaseScores, base_model
 from study.training.probe import is_out_of_memory, profile
 from study.training.save_adapter import save_adapter
-from study.training.train import Hyperparameters, TrainedRun, train
+from study.training.train import TrainedRun, train
 
 
 class Base(NamedTuple):

@@ -151,7 +151,7 @@ def shown(process: subprocess.Popen[bytes]) -> str:
 @pytest.mark.slow
 def test_a_sweep_on_a_terminal_and_another_terminal_that_watches(tmp_path: Path) -> None:
     """The watcher sees the same packs, and ends when the sweep does."""
-    arguments = [*SMALL, "task.steps=40", "launcher.workers=1", "pack_size=6"]
+    arguments = [*SMALL, "task.steps=160", "launcher.workers=1", "pack_size=6"]
     sweep = terminal(["study.sweep", *arguments], tmp_path)
     deadline = time.monotonic() + 300
     while not (tmp_path / "results" / "small" / "plan.json").exists() and time.monotonic() < deadline:
@@ -161,8 +161,8 @@ def test_a_sweep_on_a_terminal_and_another_terminal_that_watches(tmp_path: Path)
     assert sweep.returncode == 0 and watcher.returncode == 0, watched + swept
     assert re.search(r"measuring 2 methods on this machine ━+", swept)
     for text in (swept, watched):
-        assert re.search(r"6 runs +[━╸╺]+ +step \d+ of 40, best accuracy \d\.\d+", text)
-        assert re.search(r"\d+ of 480 run-steps, about \d+:\d\d left", text)
+        assert re.search(r"6 runs +[━╸╺]+ +step \d+ of 160, best accuracy \d\.\d+", text)
+        assert re.search(r"[\d,]+ of 1,920 run-steps, about \d+:\d\d left", text)
     assert "12/12 runs" in swept and "12 of 12 runs: 12 ok" in swept
     assert "12 of 12 runs done: 12 ok" in watched
     assert status.listing(tmp_path / "results").split("  ") == [

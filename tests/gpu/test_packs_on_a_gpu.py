@@ -10,9 +10,10 @@ from study import methods, tasks
 from study.config.compose import load
 from study.planning.profile import RunMapping
 from study.tasks import Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.passes import base_model
 from study.training.probe import profile
-from study.training.train import Hyperparameters, Training, train
+from study.training.train import Training, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

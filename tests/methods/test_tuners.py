@@ -24,12 +24,13 @@ from study.config.compose import load
 from study.errors import UsageError
 from study.planning.profile import RunMapping
 from study.tasks import Batch, Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.packing.packed_model import adapted_layers_noted
 from study.training.packing.slots import find_owners
 from study.training.probe import find_mapping, why_unpackable
 from study.training.randomness import RunStreams
 from study.training.schedule import learning_rate_share
-from study.training.train import Hyperparameters, Training
+from study.training.train import Training
 
 pytestmark = pytest.mark.slow  # all together
 

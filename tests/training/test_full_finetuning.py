@@ -20,11 +20,12 @@ from study.planning.runs import plan_runs
 from study.storage.checkpoints import Attempt, Stopped
 from study.training.adaptation import peft_config
 from study.training.frozen_base import BaseSeal, train_mode
+from study.training.hyperparameters import Hyperparameters
 from study.training.inspection import parameter_count
 from study.training.memory import footprint
 from study.training.probe import find_mapping, profile
 from study.training.schedule import learning_rate_share
-from study.training.train import Hyperparameters, TrainedRun, Training, train
+from study.training.train import TrainedRun, Training, train
 
 RUNS = [Hyperparameters(1e-3, 0), Hyperparameters(1e-2, 1), Hyperparameters(1e-2, 0)]
 BASE = untouched()

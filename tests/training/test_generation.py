@@ -24,10 +24,11 @@ from study.storage.provenance import provenance
 from study.storage.rows import RunRecord
 from study.storage.tables import tables
 from study.tasks import SPLITS, Batch, Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.inspection import fingerprints
 from study.training.packing import pack
 from study.training.passes import BaseScores, evaluate, evaluate_runs
-from study.training.train import Hyperparameters, Training, train
+from study.training.train import Training, train
 from study.training.worker import Worker
 
 SETTINGS = TaskSettings(

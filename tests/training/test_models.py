@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from study import methods
 from study.errors import UsageError
 from study.planning.profile import RunMapping
+from study.training.hyperparameters import Hyperparameters
 from study.training.packing import pack
 from study.training.passes import base_model, forward_backward
 from study.training.probe import find_mapping, profile
-from study.training.train import Hyperparameters, train
+from study.training.train import train
 
 
 @pytest.mark.parametrize("method", ["ether", "ether_plus", "lora"])

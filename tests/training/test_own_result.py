@@ -18,9 +18,10 @@ from study.planning.profile import RunMapping
 from study.storage.checkpoints import Attempt, Stopped
 from study.tasks import Batch
 from study.training.frozen_base import BaseSeal
+from study.training.hyperparameters import Hyperparameters
 from study.training.passes import base_model
 from study.training.probe import find_mapping, profile
-from study.training.train import Hyperparameters, train
+from study.training.train import train
 
 BASE = untouched()
 RUNS = [Hyperparameters(lr, seed) for seed in range(4) for lr in (3e-3, 3e-2)][:7]

@@ -16,12 +16,13 @@ from study.config.compose import SweepSettings, load
 from study.planning.profile import RunMapping
 from study.settings import TaskSettings
 from study.tasks import Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.outcome import Measurements
 from study.training.packing import pack
 from study.training.passes import evaluate_runs
 from study.training.probe import profile, why_unpackable
 from study.training.schedule import learning_rate_share
-from study.training.train import Hyperparameters, Training, train
+from study.training.train import Training, train
 
 PACKED = [
     "ether",

@@ -20,8 +20,9 @@ from study.storage import checkpoints, paused, records
 from study.storage.checkpoints import Attempt
 from study.storage.provenance import provenance
 from study.storage.rows import Circumstances, Identity, RunRecord
+from study.training.hyperparameters import Hyperparameters
 from study.training.outcome import PausedRun, TrainedRun
-from study.training.train import Hyperparameters, train
+from study.training.train import train
 from study.training.worker import Worker
 
 BASE = untouched()

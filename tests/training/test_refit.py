@@ -16,8 +16,9 @@ from study.planning.runs import plan_runs
 from study.settings import TaskSettings
 from study.tasks import Task
 from study.training.adaptation import peft_config
+from study.training.hyperparameters import Hyperparameters
 from study.training.schedule import learning_rate_share
-from study.training.train import Hyperparameters, Training
+from study.training.train import Training
 
 STEPS, REFIT = 6, 3
 SETTINGS = [f"task.steps={STEPS}", f"task.refit_steps={REFIT}", "task.refit_lr=1e-2", "task.warmup_steps=1"]

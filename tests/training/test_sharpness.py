@@ -19,6 +19,7 @@ from study.errors import UsageError
 from study.planning.profile import RunMapping
 from study.settings import TaskSettings
 from study.tasks import Batch, Task
+from study.training.hyperparameters import Hyperparameters
 from study.training.outcome import Measurements
 from study.training.pack_state import of_runs
 from study.training.packing import pack
@@ -29,7 +30,7 @@ from study.training.sharpness import (
     measure_sharpness,
     top_eigenvalues,
 )
-from study.training.train import Hyperparameters, Training, train
+from study.training.train import Training, train
 
 METHODS = {"ether": {"blocks": 2}, "ether_plus": {"blocks": 2}, "lora": {"r": 2}, "oft": {"blocks": 2}}
 

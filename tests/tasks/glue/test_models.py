@@ -17,7 +17,8 @@ from study.tasks import SPLITS
 from study.tasks.labelled_text.subsets import GLUE
 from study.tasks.loading.pretrained import block_layers
 from study.tasks.miniature import glue as miniature
-from study.training.train import Hyperparameters, train
+from study.training.hyperparameters import Hyperparameters
+from study.training.train import train
 
 BASE = untouched()
 

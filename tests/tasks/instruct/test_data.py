@@ -16,8 +16,9 @@ from study import methods
 from study.errors import UsageError
 from study.tasks import SPLITS
 from study.tasks.loading.responses import NO_TARGET
+from study.training.hyperparameters import Hyperparameters
 from study.training.passes import base_model
-from study.training.train import Hyperparameters, train
+from study.training.train import train
 
 N = NO_TARGET
 

@@ -13,8 +13,9 @@ from study import methods
 from study.tasks import SPLITS
 from study.tasks.instruct import Instruct
 from study.tasks.miniature import instruct as miniature
+from study.training.hyperparameters import Hyperparameters
 from study.training.passes import BaseScores
-from study.training.train import Hyperparameters, train
+from study.training.train import train
 
 
 def test_no_text_is_in_two_places() -> None:

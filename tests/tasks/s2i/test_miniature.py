@@ -19,10 +19,11 @@ from study.tasks.diffusion.portrait_scenes import SHIFTED, UPRIGHT, portrait_sce
 from study.tasks.s2i import S2i
 from study.training.adaptation import peft_config
 from study.training.frozen_base import BaseSeal
+from study.training.hyperparameters import Hyperparameters
 from study.training.pack_state import of_runs
 from study.training.passes import base_model, evaluate, evaluate_runs
 from study.training.probe import find_mapping
-from study.training.train import Hyperparameters, Training
+from study.training.train import Training
 
 CPU = torch.device("cpu")
 

@@ -19,10 +19,11 @@ from study.tasks.miniature.portraits.compose import compose
 from study.tasks.miniature.portraits.looks import NEW_COLORS, NEW_SPRITES, sprite_names
 from study.tasks.subject import Subject
 from study.training.adaptation import peft_config
+from study.training.hyperparameters import Hyperparameters
 from study.training.pack_state import of_runs
 from study.training.passes import BaseScores, base_model, evaluate_runs, pictures_of_runs
 from study.training.probe import find_mapping
-from study.training.train import Hyperparameters, Training
+from study.training.train import Training
 
 from .conftest import QUICK, of
 
