@@ -59,8 +59,11 @@ def _versions(runs: pd.DataFrame) -> str:
 
 
 def _failed(runs: pd.DataFrame) -> list[str]:
-    count = int((~runs["counted"]).sum())
-    return [f"{count} runs failed for reasons of the infrastructure and are left out."] * bool(count)
+    failed, pruned = (int((runs["status"] == status).sum()) for status in ("failed", "pruned"))
+    return [
+        *[f"{failed} runs failed for reasons of the infrastructure and are left out."] * bool(failed),
+        *[f"{pruned} runs were pruned before their end and are left out."] * bool(pruned),
+    ]
 
 
 def _setting(runs: pd.DataFrame, column: str, text: str) -> str:

@@ -9,13 +9,13 @@ from study.coordination.same_origin import changed_versions
 from study.planning.origin import Origin
 from study.planning.runs import digest
 from study.storage import pictures, records
-from study.storage.rows import RunRecord
+from study.storage.rows import FINISHED, RunRecord
 
 
 def borrowable(
     folder: Path, results: Path, origins: Mapping[str, Origin], mixed_versions: bool
 ) -> dict[Path, list[RunRecord]]:
-    """Records of runs that ended without failure elsewhere and that a study's folder lacks, by their folder.
+    """Records of runs that were trained to their end elsewhere and that a study lacks, by their folder.
 
     What was made of other data, another model or other versions stays where it is, and that is said.
 
@@ -30,7 +30,7 @@ def borrowable(
         finished = [
             RunRecord.from_json(record)
             for record in records.read_all(other)
-            if record["row"]["run_id"] in missing and record["row"]["status"] != "failed"
+            if record["row"]["run_id"] in missing and record["row"]["status"] in FINISHED
         ]
         fitting = [each for each in finished if _fits(each, origins[each.identity.run_id], mixed_versions)]
         if len(fitting) < len(finished):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,7 +157,7 @@ def run_missing(folder: Path, settings: SweepSettings, round_: Round, borrow_fro
         unfinished = [left for pack in packs if (left := pack.without(finished))]
         jobs = train_jobs(folder, settings, unfinished, profiles_by_variant, understood)
         with (
-            Progress(folder, _tally(folder, round_), capacity.workers) as progress,
+            Progress(folder, _tally(folder, round_, finished), capacity.workers) as progress,
             Tracking(settings.track, folder, progress.note) as tracked,
         ):
             while jobs:  # a second time for the halves of packs that did not fit in memory
@@ -171,11 +171,10 @@ def run_missing(folder: Path, settings: SweepSettings, round_: Round, borrow_fro
     return progress.tally.lost
 
 
-def _tally(folder: Path, round_: Round) -> Tally:
+def _tally(folder: Path, round_: Round, done: Collection[str]) -> Tally:
     """What there is to do in all, and what is done."""
     statuses = records.statuses(folder)
     steps = {run.run_id: round_.stops.get(run.run_id, run.task.steps) for run in round_.runs}
-    done = _finished(folder, round_)
     return Tally(
         planned=len(steps),
         run_steps_planned=sum(steps.values()),

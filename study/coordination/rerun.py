@@ -70,7 +70,8 @@ def recorded(folder: Path, run_id: str) -> RunRecord:
     """The record of a run; its id may be shortened to what no other begins with.
 
     Raises:
-        UsageError: if the study has no such run, or several.
+        UsageError: if the study has no such run, or several, or it was pruned: a second one would be trained
+            to its end, and there is nothing to compare that with.
     """
     known = records.statuses(folder)
     found = [each for each in known if each.startswith(run_id)]
@@ -78,7 +79,13 @@ def recorded(folder: Path, run_id: str) -> RunRecord:
         hint = f"it begins {len(found)} of them" if found else nearest(run_id, known) if known else "no runs"
         raise UsageError(f"{folder} has no run {run_id!r}; {hint}")
     content = next(record for record in records.read_all(folder) if record["row"]["run_id"] == found[0])
-    return RunRecord.from_json(content)
+    record = RunRecord.from_json(content)
+    if record.outcome.status == "pruned":
+        step = record.history[-1].step
+        raise UsageError(
+            f"run {found[0]} was pruned at step {step}: it has no result to repeat; name another"
+        )
+    return record
 
 
 def run_of(record: RunRecord) -> Run:

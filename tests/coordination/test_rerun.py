@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 from support.paths import ROOT
@@ -38,6 +39,15 @@ def test_a_run_can_be_named_by_how_its_id_begins(record: RunRecord) -> None:
         recorded(OLD / "v4", "nope")
     with pytest.raises(UsageError, match="begins 4 of them"):
         recorded(OLD / "v4", "")
+
+
+def test_a_run_that_was_pruned_has_no_result_to_repeat(record: RunRecord, tmp_path: Path) -> None:
+    records.write(tmp_path, "pack", [changed(record, status="pruned", test=math.nan)])
+    run_id, step = record.identity.run_id, record.history[-1].step
+    with pytest.raises(
+        UsageError, match=f"run {run_id} was pruned at step {step}: it has no result to repeat"
+    ):
+        recorded(tmp_path, run_id)
 
 
 def test_a_record_with_settings_that_make_another_run_is_refused(record: RunRecord) -> None:
