@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from study.planning.space import LEARNING
 from study.storage import trials as trials_file
 from study.storage.rows import FINISHED
 
@@ -27,6 +28,16 @@ class TrialsOfStudy:
     pruner: str
     spaces: dict[str, dict[str, object]]
     table: pd.DataFrame
+
+    @property
+    def pruned(self) -> bool:
+        """Whether trials are ended early, so that the table has the better ones alone."""
+        return self.pruner != "none"
+
+    @property
+    def one_search(self) -> bool:
+        """Whether trials depend on each other, so that only the search that took place is one."""
+        return self.sampler in LEARNING or self.pruned
 
 
 def is_space(folder: Path) -> bool:

@@ -59,7 +59,7 @@ def sentence(curves: Mapping[str, TuningCurve], names: Mapping[str, str], study:
 
 def pruning_sentence(names: Mapping[str, str], study: Study) -> str:
     """` By pruner=halving, 36 of 40 runs of ETHER were pruned, and all of them took the steps of ...`"""
-    if study.trials is None or study.trials.pruner == "none":
+    if study.trials is None or not study.trials.pruned:
         return ""
     last = study.history.groupby("run_id")["step"].max()
     parts = []

@@ -36,7 +36,7 @@ def importances(study: Study) -> pd.DataFrame:
     )
 
     columns = ["label", "key", "fanova", "ped_anova"]
-    if study.trials is None or study.trials.pruner != "none":
+    if study.trials is None or study.trials.pruned:
         return pd.DataFrame(columns=columns)
     optuna.logging.set_verbosity(logging.ERROR)
     sign, made = direction(study.runs[study.runs["counted"]]), []

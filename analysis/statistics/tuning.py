@@ -112,8 +112,7 @@ def tuning_curves(study: Study) -> dict[str, TuningCurve]:
         trials = study.trials
         if trials is not None:
             rows = trials.table[trials.table["label"] == label]
-            one_search = trials.sampler in ("tpe", "gp") or trials.pruner != "none"
-            curve = _of_space(label, rows, own, one_search, rng) if len(rows) > 1 else None
+            curve = _of_space(label, rows, own, trials.one_search, rng) if len(rows) > 1 else None
         else:
             curve = _of_grid(label, own, rng) if len(own) else None
         if curve is not None:
