@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from study.coordination.plan_file import Plan
 from study.errors import UsageError
 from study.planning.origin import Origin, changed_packages
-from study.storage import checkpoints, records
+from study.storage import checkpoints, paused, records
 from study.storage.provenance import is_same_code
 
 
@@ -19,7 +19,7 @@ class Standing:
     """What there is of one origin in a study's folder.
 
     Attributes:
-        what: `finished run` or `pack in training`.
+        what: `finished run`, `paused run` or `pack in training`.
         count: how many.
         since: when the first of them was written, in seconds since 1970.
     """
@@ -36,20 +36,37 @@ class Standing:
 
 
 def standing(folder: Path, plan: Plan | None) -> list[Standing]:
-    """The origins of all that a study's folder holds: finished runs, and packs that have a checkpoint."""
-    found: dict[Origin, Standing] = {}
+    """The origins of all that a study's folder holds: finished runs, paused ones, packs with a checkpoint."""
+    there = [*_by_origin("finished run", _finished(folder)), *_by_origin("paused run", _paused(folder))]
+    begun = sum(progress.step > 0 for progress in checkpoints.unfinished_packs(folder).values())
+    if plan and begun:
+        path = folder / "plan.json"
+        there += [
+            Standing(origin, "pack in training", begun, path.stat().st_mtime) for origin in plan.origins
+        ]
+    return there
+
+
+def _finished(folder: Path) -> Iterator[tuple[Origin, float]]:
+    """Each run's origin, and when it was written."""
     for path, pack in records.read_packs(folder):
         written = path.stat().st_mtime
         for row in pack.runs.to_rows():
             if row["status"] != "failed":
-                origin = Origin.of_row(row)
-                known = found.setdefault(origin, Standing(origin, "finished run", 0, written))
-                known.count, known.since = known.count + 1, min(known.since, written)
-    begun = sum(progress.step > 0 for progress in checkpoints.unfinished_packs(folder).values())
-    if plan and begun:
-        path = folder / "plan.json"
-        packs = [Standing(origin, "pack in training", begun, path.stat().st_mtime) for origin in plan.origins]
-        return [*found.values(), *packs]
+                yield Origin.of_row(row), written
+
+
+def _paused(folder: Path) -> Iterator[tuple[Origin, float]]:
+    for run_id in sorted(paused.run_ids(folder)):
+        if record := paused.record(folder, run_id):
+            yield Origin.of_row(record.row()), paused.path_of(folder, run_id).stat().st_mtime
+
+
+def _by_origin(what: str, runs: Iterable[tuple[Origin, float]]) -> list[Standing]:
+    found: dict[Origin, Standing] = {}
+    for origin, written in runs:
+        known = found.setdefault(origin, Standing(origin, what, 0, written))
+        known.count, known.since = known.count + 1, min(known.since, written)
     return list(found.values())
 
 

@@ -31,7 +31,7 @@ def write(folder: Path, records: Sequence[RunRecord], states: Sequence[State]) -
     """
     for record, (tensors, facts) in zip(records, states, strict=True):
         kept = (tensors, {"record": record.to_json(), "state": facts})
-        state_file.write(_path(folder, record.identity.run_id), kept)
+        state_file.write(path_of(folder, record.identity.run_id), kept)
 
 
 def run_ids(folder: Path) -> set[str]:
@@ -41,7 +41,7 @@ def run_ids(folder: Path) -> set[str]:
 
 def record(folder: Path, run_id: str) -> RunRecord | None:
     """What a paused run leaves if it is pruned; None if it is not paused, or its file is damaged."""
-    path = _path(folder, run_id)
+    path = path_of(folder, run_id)
     facts = state_file.read_facts(path) if path.exists() else None
     return RunRecord.from_json(facts["record"]) if facts else None
 
@@ -56,7 +56,7 @@ def states(folder: Path, run_ids: Iterable[str]) -> list[State] | None:
     """The states of runs that all are paused at the same step; None if they are not."""
     found = []
     for run_id in run_ids:
-        path = _path(folder, run_id)
+        path = path_of(folder, run_id)
         kept = state_file.read(path, INSTEAD) if path.exists() else None
         if kept is None:
             return None
@@ -67,10 +67,10 @@ def states(folder: Path, run_ids: Iterable[str]) -> list[State] | None:
 def forget(folder: Path, finished: Collection[str]) -> None:
     """Removes what is kept of runs that have a record by now."""
     for run_id in run_ids(folder) & set(finished):
-        _path(folder, run_id).unlink(missing_ok=True)
+        path_of(folder, run_id).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (folder / FOLDER).rmdir()  # when it was the last
 
 
-def _path(folder: Path, run_id: str) -> Path:
+def path_of(folder: Path, run_id: str) -> Path:
     return folder / FOLDER / f"{run_id}.checkpoint"

@@ -18,7 +18,7 @@ from study.planning.inspection import Fingerprints
 from study.planning.jobs import Provenance
 from study.planning.origin import Origin
 from study.planning.runs import Run, plan_runs
-from study.storage import records
+from study.storage import paused, records
 from study.storage.rows import Circumstances, Identity, Outcome, RunRecord
 
 VERSIONS = "study 0.1.0, torch 2.13.0, transformers 5.23.0, peft 0.21.2, python 3.11.7"
@@ -54,6 +54,20 @@ def now(prints: Fingerprints = PRINTS, provenance: Provenance = HERE, *overrides
 
 def said(folder: Path, origins: list[Origin], mixed_versions: bool = False) -> list[str]:
     return refuse_changes(folder, standing(folder, read_plan(folder)), origins, mixed_versions)
+
+
+def test_a_run_that_waits_at_a_rung_does_not_go_on_with_other_data_or_versions(tmp_path: Path) -> None:
+    """A study that was interrupted there may have no record yet, and no pack in training."""
+    write(tmp_path / "made", runs_of())
+    (first, *_) = (RunRecord.from_json(each) for each in records.read_all(tmp_path / "made"))
+    pruned = dataclasses.replace(first, outcome=Outcome("pruned"))
+    paused.write(tmp_path, [pruned], [({}, {"step": 1})])
+    assert said(tmp_path, now()) == []
+    with pytest.raises(UsageError, match="1 paused run"):
+        said(tmp_path, now(Fingerprints("sha256:other", "sha256:m")))
+    newer = dataclasses.replace(HERE, versions=VERSIONS.replace("torch 2.13.0", "torch 2.14.0"))
+    with pytest.raises(UsageError, match="1 paused run is made with"):
+        said(tmp_path, now(PRINTS, newer))
 
 
 def test_the_same_data_model_and_versions_go_on_in_silence(tmp_path: Path) -> None:
