@@ -38,7 +38,9 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"task=instruct$", [*SMALL, "lr=1e-2", "method=ether,lora"]),
     (r"name=sharpness", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
     (r"sweep encoder_alone$", [*UNDRAWN, "task.head_lr=1e-2", "task.sampling_steps=2"]),
+    (r"task=glue$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.subset=topic,similarity"]),
     (r"task=glue", [*UNDRAWN, "lr=1e-2", "method=ether,lora"]),
+    (r"sweep blocks task=s2i", [*UNDRAWN, "lr=1e-2", "method=ether", "method.ether.blocks=1,4", "task.sampling_steps=2"]),
     (r"task=s2i( .*longer_s2i)?$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
     (r"sweep perturbation task=s2i", [*UNDRAWN, "method=ether", "task.noise=0.1", "task.sampling_steps=2"]),
     (r"sweep hyperspherical task=s2i", [*UNDRAWN, "method=ether", "lr=1e-2", "task.sampling_steps=2"]),
@@ -117,7 +119,8 @@ def follow(step: Block | str, folder: Path) -> None:
             ci = (ROOT / ".ci" / "run").read_text()
             assert step.startswith(ELSEWHERE) or step in ci, f"nothing runs {step!r}"
     elif step.language == "python":
-        run(["python", "-c", step.text], folder)
+        (folder / "example.py").write_text(step.text)  # with -m, it starts at once
+        run(["python", "-m", "example"], folder)
     elif step.language == "diff":
         change_files(step.text, folder)
     else:  # a transcript of wrong usage

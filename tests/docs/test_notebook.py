@@ -43,9 +43,10 @@ def run(cell, names):
 def test_the_notebook_runs(tmp_path: Path) -> None:
     shutil.copytree(REFERENCE / "lr_grid", tmp_path / "results" / "lr_grid")
     script = SHOW + "names = {}\n" + "".join(f"run({cell!r}, names)\n" for cell in cells())
+    (tmp_path / "notebook.py").write_text(script)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "notebook"], cwd=tmp_path, capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "225 runs of ether" in done.stdout and "python -m study.rerun from_python" in done.stdout

@@ -101,7 +101,9 @@ def cut_off(cluster: Cluster, folder: Path) -> Sweep:
     task = sweep.training_task()
     node = cluster.ask("squeue", "-h", "-j", task, "-o", "%N").stdout.strip()
     cluster.kill(f"slurmd-{node.removeprefix('gpu')}")
-    sweep.ended(900)
+    sweep.until(lambda: list(sweep.study.glob("checkpoints/*/attempt-2")), "the other node's task")
+    sweep.pace.write_text("0.3")  # both train now; the first one notices when it saves next
+    sweep.ended()
     cluster.start_node(int(node.removeprefix("gpu")))
     return sweep
 

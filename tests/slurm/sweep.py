@@ -62,14 +62,16 @@ class Sweep:
     partition: str
     arguments: list[str]
     slow: float = 0.15
+    """Seconds that a training step takes longer, at first."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         self.study = self.folder / "results" / "study"
-        self.steps = self.folder / "steps"
+        self.steps, self.pace = self.folder / "steps", self.folder / "pace"
+        self.pace.write_text(str(self.slow))
         path = os.pathsep.join([str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = self.cluster.environment | {
-            "PYTHONPATH": path, "STUDY_FAULTS": f"slow:{self.slow}", "STUDY_STEPS": str(self.steps),
+            "PYTHONPATH": path, "STUDY_FAULTS": f"slow:{self.pace}", "STUDY_STEPS": str(self.steps),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         self.output = self.folder / "output"

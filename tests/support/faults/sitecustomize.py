@@ -1,6 +1,6 @@
 """Breaks a worker on purpose: with this folder on PYTHONPATH, STUDY_FAULTS says what is to go wrong.
 
-    slow:0.1        every training step takes so many seconds longer
+    slow:FILE       every training step takes as many seconds longer as the file says then (or slow:0.1)
     memory:3        a pack of 3 runs or more raises torch's out-of-memory error in step 2
     killed:3        a pack of 3 runs or more is killed in step 2, as by the kernel
     poison:0:nan    in step 0, the first run's parameters become nan (or inf)
@@ -41,7 +41,7 @@ def install() -> None:
                 and self.step == 2
             )
             if name == "slow":
-                time.sleep(float(values[0]))
+                time.sleep(float(open(values[0]).read() or 0 if os.path.exists(values[0]) else values[0]))
             elif name == "memory" and large:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             elif name == "killed" and large:
