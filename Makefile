@@ -1,5 +1,6 @@
 # make lr_grid   a fresh clone to results/lr_grid/report.html
-# make paper     ... and the paper's figures, tables and verdicts in results/paper/report.html
+# make paper     ... and the paper's figures, tables and verdicts in results/paper/report.html;
+#                SETTINGS=seeds=2 is given to every sweep
 # make atlas     every method on every miniature, hours: results/atlas/index.html
 # make test      the whole test suite;  make fast  its fast part
 # make test-slurm  sweeps and faults on a real Slurm cluster that it starts on this machine (root, Debian)
@@ -15,7 +16,7 @@ lr_grid: .venv/installed
 
 paper: .venv/installed
 	for name in lr_grid perturbation hyperspherical blocks_lr mechanism; do \
-		$(RUN) -m study.sweep $$name || exit; done
+		$(RUN) -m study.sweep $$name $(SETTINGS) || exit; done
 	$(RUN) -m analysis.paper
 
 atlas: .venv/installed

@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process of the suite compiles all tests anew
     os.environ["GOMP_SPINCOUNT"] = "1000"  # as in the workers: the suite itself is busy beside them
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for commands; their workers are told
-    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here is of the hub, which is asked for 20 s without a network
+    os.environ["HF_HUB_OFFLINE"] = "1"  # without a network a question to the hub takes 20 s
     os.environ[warm_python.VARIABLE] = os.environ[warm_python.REAL_VARIABLE] = warm_python.REAL
     if sys.platform == "linux":
         warm = warm_python.WarmPython()

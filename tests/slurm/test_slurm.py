@@ -191,14 +191,14 @@ def test_a_partition_that_does_not_exist_is_refused(
 def test_a_controller_that_is_down_for_30_s_delays_a_submission(
     clusters: tuple[Cluster, Cluster], outcomes: dict[str, Future[Sweep]], tmp_path: Path, expected: Path
 ) -> None:
-    """Last, for it stops the cluster: every other case has ended."""
+    """Last, for it stops the cluster: every other case has ended. The sweep may need long to notice."""
     for future in outcomes.values():
         future.exception()
     plain = clusters[0]
     plain.kill("slurmctld")
     sweep = Sweep(plain, tmp_path / "down", "two", TEN, slow=0.0)
     down = time.monotonic()
-    sweep.until(lambda: "does not answer; trying again" in sweep.text(), "the report")  # its start may be slow
+    sweep.until(lambda: "does not answer; trying again" in sweep.text(), "the report")
     time.sleep(max(0.0, 30 - (time.monotonic() - down)))
     plain.start_controller()
     assert sweep.ended() == 0, sweep.text()

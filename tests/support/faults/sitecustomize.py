@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 FAULTS = [fault.split(":") for fault in os.environ.get("STUDY_FAULTS", "").split(",") if fault]
 WORKERS = ("study.training.process", "submitit.core._submit")
@@ -41,7 +42,8 @@ def install() -> None:
                 and self.step == 2
             )
             if name == "slow":
-                time.sleep(float(open(values[0]).read() or 0 if os.path.exists(values[0]) else values[0]))
+                file = Path(values[0])
+                time.sleep(float(file.read_text() or 0 if file.exists() else values[0]))
             elif name == "memory" and large:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             elif name == "killed" and large:
