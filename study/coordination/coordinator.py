@@ -20,6 +20,7 @@ from study.coordination.borrow import borrow, borrowable
 from study.coordination.folder import gone_if_refused, tidy_folder
 from study.coordination.here import worker_here
 from study.coordination.inspection import Understanding, inspect
+from study.coordination.kept_session import KeptSession
 from study.coordination.plan_file import read_plan, write_plan
 from study.coordination.prefetch import prefetch, stay_offline_if_prefetched
 from study.coordination.same_origin import refuse_changes, standing
@@ -77,14 +78,15 @@ def run_study(
             records.forget_failures(folder)
         try:
             lost = 0
-            for each in rounds(folder) if rounds else [Round(runs)]:
-                runs = list(each.runs)
-                if settings.prefetch:
-                    prefetch(folder, settings, runs)
-                    return 0
-                lost = run_missing(folder, settings, each, borrow_from)
-                if lost:
-                    break
+            with KeptSession(folder, settings) as kept:
+                for each in rounds(folder) if rounds else [Round(runs)]:
+                    runs = list(each.runs)
+                    if settings.prefetch:
+                        prefetch(folder, settings, runs)
+                        return 0
+                    lost = run_missing(folder, settings, each, kept, borrow_from)
+                    if lost:
+                        break
         except Detached:
             print("detached; the same command attaches and collects, `python -m study.status` looks")
             return 0
@@ -125,7 +127,13 @@ def _summary(statuses: Counter[str], planned: int, seconds: float) -> str:
     return f"{done} of {planned} runs: {', '.join([*parts, *missing])}; {seconds:.0f} s"
 
 
-def run_missing(folder: Path, settings: SweepSettings, round_: Round, borrow_from: Path | None = None) -> int:
+def run_missing(
+    folder: Path,
+    settings: SweepSettings,
+    round_: Round,
+    kept: KeptSession,
+    borrow_from: Path | None = None,
+) -> int:
     """Trains what has no record yet, as far as the round goes; returns how many runs were lost, to be done by
     the next call.
 
@@ -140,34 +148,32 @@ def run_missing(folder: Path, settings: SweepSettings, round_: Round, borrow_fro
     if len(finished) == len(runs):
         return 0
     stay_offline_if_prefetched(folder)
-    launcher = launchers.load(settings.launcher)
-    capacity = launcher.capacity(len(runs))
-    with launcher.open(folder, len(runs), settings.detach) as session:
-        understood = _understood(folder, settings, [r for r in runs if r.run_id not in finished], session)
-        if borrow_from:
-            origins = {run.run_id: understood.origin(run) for run in runs if run.run_id not in finished}
-            borrow(folder, borrowable(folder, borrow_from, origins, settings.mixed_versions))
-            finished = _finished(folder, round_)
-            if len(finished) == len(runs):
-                return 0
-        packs, profiles_by_variant = _plan(folder, settings, round_, session, capacity)
-        origins_now = list(dict.fromkeys(understood.origin(r) for r in runs if r.run_id not in finished))
-        write_plan(folder, settings, packs, profiles_by_variant, capacity.workers, origins_now)
-        print(format_packs(runs, packs, profiles_by_variant, capacity.workers), flush=True)
-        unfinished = [left for pack in packs if (left := pack.without(finished))]
-        jobs = train_jobs(folder, settings, unfinished, profiles_by_variant, understood)
-        with (
-            Progress(folder, _tally(folder, round_, finished), capacity.workers) as progress,
-            Tracking(settings.track, folder, progress.note) as tracked,
-        ):
-            while jobs:  # a second time for the halves of packs that did not fit in memory
-                progress.begin(jobs)
-                answers = session.do(jobs)
-                jobs = []
-                for job, answer in answers:
-                    assert isinstance(job, TrainJob)
-                    jobs += _settle(job, answer, progress)
-                    tracked.tell()
+    session, capacity = kept.at_work(len(runs))
+    understood = _understood(folder, settings, [r for r in runs if r.run_id not in finished], session)
+    if borrow_from:
+        origins = {run.run_id: understood.origin(run) for run in runs if run.run_id not in finished}
+        borrow(folder, borrowable(folder, borrow_from, origins, settings.mixed_versions))
+        finished = _finished(folder, round_)
+        if len(finished) == len(runs):
+            return 0
+    packs, profiles_by_variant = _plan(folder, settings, round_, session, capacity)
+    origins_now = list(dict.fromkeys(understood.origin(r) for r in runs if r.run_id not in finished))
+    write_plan(folder, settings, packs, profiles_by_variant, capacity.workers, origins_now)
+    print(format_packs(runs, packs, profiles_by_variant, capacity.workers), flush=True)
+    unfinished = [left for pack in packs if (left := pack.without(finished))]
+    jobs = train_jobs(folder, settings, unfinished, profiles_by_variant, understood)
+    with (
+        Progress(folder, _tally(folder, round_, finished), capacity.workers) as progress,
+        Tracking(settings.track, folder, progress.note) as tracked,
+    ):
+        while jobs:  # a second time for the halves of packs that did not fit in memory
+            progress.begin(jobs)
+            answers = session.do(jobs)
+            jobs = []
+            for job, answer in answers:
+                assert isinstance(job, TrainJob)
+                jobs += _settle(job, answer, progress)
+                tracked.tell()
     return progress.tally.lost
 
 

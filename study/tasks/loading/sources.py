@@ -67,7 +67,7 @@ def hub_error(key: str, value: str, error: Exception) -> UsageError:
     if _is_offline():
         why = "not in the hub's cache either (HF_HUB_OFFLINE is set); prefetch=true where there is a network"
     elif _is_unreachable(error):
-        why = "and the hub cannot be reached: is there a network?"
+        why = "and the hub cannot be reached: is there a network? (HF_HUB_OFFLINE=1 asks the cache alone)"
     else:
         why = f"the hub says: {first_line(error)}"
     return UsageError(f"{key}={value}: no such file or folder here; {why}")

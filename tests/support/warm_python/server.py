@@ -36,8 +36,10 @@ READ_ON_IMPORT = ("CUDA_", "DIFFUSERS_", "GOMP_", "HF_", "LD_", "MKL_", "MPL", "
 """Beginnings of the variables that libraries read when they are imported, not when they are used. Where they
 differ from the server's, nothing is taken over: Python itself is run."""
 
-CAN_DIFFER = ("PYTHONPATH", "PYTHONUNBUFFERED", "HF_HUB_DISABLE_PROGRESS_BARS", "TORCHINDUCTOR_CACHE_DIR")
-"""... but for these: two that `become` sees to, what is shown of downloads, and what torch sets itself."""
+CAN_DIFFER = ("PYTHONPATH", "PYTHONUNBUFFERED", "HF_HUB_DISABLE_PROGRESS_BARS", "TORCHINDUCTOR_CACHE_DIR",
+              "XDG_CACHE_HOME")  # fmt: skip
+"""... but for these: two that `become` sees to, what is shown of downloads, what torch sets itself, and where
+this project keeps what it measured, which it reads when it is used."""
 
 
 @dataclass(frozen=True)
