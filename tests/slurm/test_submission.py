@@ -1,6 +1,6 @@
 """What is submitted on a real cluster: decided by the settings, up to what the cluster takes at a time.
 
-`make test-slurm`. The cluster keeps accounts, and enforces their limits: a user may have four tasks.
+`make test-slurm`. The cluster keeps accounts, and enforces their limits: a user may have two tasks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from study.training.probe import TIMED_STEPS, WARM_STEPS
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 NODES = {"jobs": ([1, 2], "Default=YES"), "limited": ([3, 4], "")}
-AT_MOST = 4
-ONE_EACH = last_wins([*TEN, "pack_size=1"])
-"""Ten packs of one run."""
+AT_MOST = 2
+ONE_EACH = last_wins([*TEN, "seeds=1", "pack_size=1"])
+"""Packs of one run."""
+PACKS = 5
 PROBED = (0, WARM_STEPS + TIMED_STEPS)
 """Steps of the probe, which look like those of the first run; none where an earlier study measured it."""
 
@@ -47,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ten packs on this machine."""
+    """The packs on this machine."""
     return study_on_this_machine(tmp_path_factory.mktemp("local"), ONE_EACH)
 
 
@@ -98,7 +99,7 @@ def test_a_sweep_from_inside_a_job_is_as_its_settings_say(
     same_tables(sweep.study, expected)
 
 
-def test_ten_packs_are_done_where_four_may_be_submitted(
+def test_five_packs_are_done_where_two_may_be_submitted(
     cluster: Cluster,
     tmp_path: Path,
     expected: Path,
@@ -113,9 +114,9 @@ def test_ten_packs_are_done_where_four_may_be_submitted(
     sweep.start()
     assert sweep.ended() == 0, sweep.text()
     told = re.search(
-        r"Slurm takes no more tasks now \(AssocMaxSubmitJobLimit\): (\d) of 10 are", sweep.text()
+        r"Slurm takes no more tasks now \(AssocMaxSubmitJobLimit\): (\d) of 5 are", sweep.text()
     )
-    assert told and int(told.group(1)) >= 10 - AT_MOST  # the probe may have had a place for a moment
+    assert told and int(told.group(1)) >= PACKS - AT_MOST  # the probe may have had a place for a moment
     assert sweep.text().count("are submitted as places free up") <= 2  # once for each command
     assert sweep.again()[0] in PROBED  # no other step twice
     same_tables(sweep.study, expected)
@@ -130,21 +131,21 @@ def test_detached_a_limit_leaves_the_rest_to_the_same_command(
     sweep = Sweep(cluster, tmp_path / "detached", "limited", arguments, slow=0.0)
     assert sweep.ended() == 0, sweep.text()
     sweep.until(lambda: list(sweep.study.glob("slurm/*/answers/0.json")), "the probe's answer")
-    left = 10
+    left = PACKS
     while left:
         before = len(sweep.text())
         sweep.start()
         assert sweep.ended() == 0, sweep.text()
         told = re.search(r"(\d+) tasks are not submitted yet", sweep.text()[before:])
         left = int(told.group(1)) if told else 0
-        assert left < 10
-        done = 10 - left
+        assert left < PACKS
+        done = PACKS - left
         sweep.until(
             lambda done=done: len(list(sweep.study.glob("records/*.json"))) == done, f"{done} records"
         )
         sweep.until(lambda: not cluster.ask("squeue", "-h", "-A", "study").stdout.strip(), "free places")
     sweep.start()
-    assert sweep.ended() == 0 and "10 of 10 runs" in sweep.text(), sweep.text()
-    assert sweep.text().count("not submitted yet") >= 2  # ten, of which four at most are taken at a time
+    assert sweep.ended() == 0 and f"{PACKS} of {PACKS} runs" in sweep.text(), sweep.text()
+    assert sweep.text().count("not submitted yet") >= 2  # of which two at most are taken at a time
     assert sweep.again()[0] in PROBED
     same_tables(sweep.study, expected)
