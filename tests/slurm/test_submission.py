@@ -113,9 +113,7 @@ def test_five_packs_are_done_where_two_may_be_submitted(
     sweep.process.wait()
     sweep.start()
     assert sweep.ended() == 0, sweep.text()
-    told = re.search(
-        r"Slurm takes no more tasks now \(AssocMaxSubmitJobLimit\): (\d) of 5 are", sweep.text()
-    )
+    told = re.search(r"Slurm takes no more tasks now \(AssocMaxSubmitJobLimit\): (\d) of 5 are", sweep.text())
     assert told and int(told.group(1)) >= PACKS - AT_MOST  # the probe may have had a place for a moment
     assert sweep.text().count("are submitted as places free up") <= 2  # once for each command
     assert sweep.again()[0] in PROBED  # no other step twice
