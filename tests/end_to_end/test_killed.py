@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.paths import FAULTS
+from support.paths import FAULTS_HERE
 from support.sweeps_under_test import (
     OFTEN,
     SMALL,
@@ -78,7 +78,7 @@ def test_workers_killed_at_10_random_moments(part: int, undisturbed: Path, tmp_p
 def test_a_worker_that_is_killed_repeats_at_most_one_interval(undisturbed: Path, tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     arguments = [*SMALL, "method=ether", "lr=2e-3", "seeds=2", "task.steps=60", "checkpoint_s=0.5"]
-    environment = {"PYTHONPATH": str(FAULTS), "STUDY_FAULTS": "slow:0.05", "STUDY_STEPS": str(steps)}
+    environment = {"PYTHONPATH": FAULTS_HERE, "STUDY_FAULTS": "slow:0.05", "STUDY_STEPS": str(steps)}
     process = start(tmp_path, arguments, **environment)
     while not list(tmp_path.rglob("*.checkpoint")):
         time.sleep(0.05)

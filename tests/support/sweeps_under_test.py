@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.storage.schema import CIRCUMSTANCES
 from support import warm_python
-from support.paths import FAULTS
+from support.paths import FAULTS_HERE
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = [
@@ -88,6 +88,6 @@ def no_workers_left(folder: Path, within: float) -> bool:
 
 def broken(folder: Path, faults: str, arguments: list[str]) -> tuple[int, str]:
     """Exit code and output of a sweep whose workers break as `faults` says."""
-    process = start(folder, arguments, PYTHONPATH=str(FAULTS), STUDY_FAULTS=faults)
+    process = start(folder, arguments, PYTHONPATH=FAULTS_HERE, STUDY_FAULTS=faults)
     output = process.communicate(timeout=300)[0]
     return process.returncode, output
