@@ -44,7 +44,7 @@ class Pack:
     def seconds(self, profiles: Mapping[str, Profile]) -> float:
         """Estimated seconds of training and evaluation."""
         first = self.runs[0]
-        share = (self.until or first.task.steps) / first.task.steps
+        share = 1.0 if self.until is None else self.until / first.task.steps  # an untrained run has no rungs
         return share * pack_seconds(first.task, profiles[first.variant], len(self.runs))
 
 

@@ -24,6 +24,7 @@ TWO_RATES = "lr=1e-3,1e-2"
 FEW_PICTURES = ["task.sampling_steps=2", "task.class_pictures=4"]
 UNDRAWN = [*SMALL, "report=false"]
 """A report takes longer than so short a sweep: it is drawn where the page, or what comes after, needs it."""
+UNTRAINED = [setting for setting in UNDRAWN if setting != "task.steps=3"]
 
 OVERRIDES: list[tuple[str, list[str]]] = [
     (r"study\.atlas only", [*SMALL, "lr=1e-2", "method=ether,lora"]),
@@ -43,11 +44,11 @@ OVERRIDES: list[tuple[str, list[str]]] = [
     (r"sweep blocks task=s2i", [*UNDRAWN, "lr=1e-2", "method=ether", "method.ether.blocks=1,4",
                                 "task.sampling_steps=2"]),
     (r"task=s2i( .*longer_s2i)?$", [*UNDRAWN, "lr=1e-2", "method=ether", "task.sampling_steps=2"]),
-    (r"sweep perturbation task=s2i", [*UNDRAWN, "method=ether", "task.noise=0.1", "task.sampling_steps=2"]),
+    (r"sweep perturbation task=s2i", [*UNTRAINED, "method=ether", "task.noise=0.1", "task.sampling_steps=2"]),
     (r"sweep hyperspherical task=s2i", [*UNDRAWN, "method=ether", "lr=1e-2", "task.sampling_steps=2"]),
     (r"task=subject$", [*UNDRAWN, "lr=1e-2", "method=ether", *FEW_PICTURES]),
     (r"name=subjects$", [*UNDRAWN, "lr=1e-2", *FEW_PICTURES]),
-    (r"sweep perturbation task=subject", [*UNDRAWN, "method=ether", "task.noise=0.1", *FEW_PICTURES]),
+    (r"sweep perturbation task=subject", [*UNTRAINED, "method=ether", "task.noise=0.1", *FEW_PICTURES]),
     (r"sweep hyperspherical task=subject", [*UNDRAWN, "method=ether", "lr=1e-2", *FEW_PICTURES]),
     (r"sweep mechanism", [*UNDRAWN, "lr=1e-2"]),
     (r"sweep .*(tumours|my_study)", SMALL),

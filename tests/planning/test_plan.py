@@ -150,3 +150,12 @@ def test_packs_are_spread_over_workers_in_sizes_that_were_not_timed() -> None:
     assert best_pack_sizes(groups, {variant: timed}, workers=1) == {variant: 45}
     assert best_pack_sizes(groups, {variant: timed}, workers=45) == {variant: 1}
     assert best_pack_sizes(groups, {variant: asked}, workers=45) == {variant: 28}
+
+
+def test_packs_of_runs_that_are_not_trained_take_the_time_of_their_evaluation() -> None:
+    runs = plan_runs(load("perturbation", ["method=ether", "seeds=2"]))
+    (variant,) = {run.variant for run in runs}
+    profiles = {variant: profile_of(4, {1: 1.0, 4: 1.0}, 0.5)}
+    assert all(run.task.steps == 0 for run in runs)
+    assert best_pack_sizes(group_by_variant(runs), profiles, workers=1)[variant] > 0
+    assert Pack(tuple(runs[:4])).seconds(profiles) > 0
