@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 from slurm.cluster import Cluster
-from support.paths import FAULTS
+from support.paths import FAULTS_HERE
 
 from study.launchers.cluster.batches import batch_name
 from study.storage.schema import CIRCUMSTANCES
@@ -69,9 +69,8 @@ class Sweep:
         self.study = self.folder / "results" / "study"
         self.steps, self.pace = self.folder / "steps", self.folder / "pace"
         self.pace.write_text(str(self.slow))
-        path = os.pathsep.join([str(FAULTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = self.cluster.environment | {
-            "PYTHONPATH": path, "STUDY_FAULTS": f"slow:{self.pace}", "STUDY_STEPS": str(self.steps),
+            "PYTHONPATH": FAULTS_HERE, "STUDY_FAULTS": f"slow:{self.pace}", "STUDY_STEPS": str(self.steps),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         self.output = self.folder / "output"
