@@ -22,6 +22,7 @@ from study.methods.multiplicative import (
     block_width,
     register,
 )
+from study.methods.tuner.inverse import inverses
 
 
 def cayley(r: Tensor) -> Tensor:
@@ -40,8 +41,7 @@ class Cayley(torch.autograd.Function):
     def forward(r: Tensor) -> Tensor:
         a = r.mT - r
         a.diagonal(dim1=-2, dim2=-1).add_(2.0)
-        # inv_ex raises nothing, so a diverged run cannot stop its neighbours.
-        q = torch.linalg.inv_ex(a).inverse.mul_(4.0)
+        q = inverses(a).mul_(4.0)  # raises nothing, so a diverged run cannot stop its neighbours
         q.diagonal(dim1=-2, dim2=-1).sub_(1.0)
         return q
 

@@ -102,7 +102,7 @@ def packing(name: str, options: Options) -> str:
     batch, tensors = task.batch(0, 0), [trial.trained[slot.full_name] for slot in packed.slots]
     loss = task.losses(trial.y, batch).sum()
     expected = torch.cat([d.flatten() for d in derivatives(loss, tensors)])
-    flat = parameters.stack()
+    flat = parameters.copy()
     outputs = packed(flat, task.forward, batch)
     error = far(derivatives(task.losses(outputs, batch).sum(), [flat])[0][0], expected)
     packed.close()

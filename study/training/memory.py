@@ -76,7 +76,7 @@ def peak_mb(task: Task, packed: PackedModel, parameters: RunParameters) -> float
         forward_backward(task, packed, parameters, [training] * runs)
     with torch.no_grad(), evaluation_mode(packed.base), Peak() as evaluation:
         batch = stack_runs(task, [valid] * runs, packed.device)
-        flat = parameters.stack()
+        flat = parameters.flat
         losses_and_predictions(task, lambda function, b: packed(flat, function, b), batch, packed.device)
     return max(step.highest, evaluation.highest) / 2**20
 

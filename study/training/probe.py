@@ -75,11 +75,8 @@ def _moved(parameters: RunParameters) -> RunParameters:
     """Other parameters, off these by a little noise."""
     generator = torch.Generator().manual_seed(0)
 
-    def moved(vector: Tensor) -> Tensor:
-        noise = torch.randn(vector.shape, generator=generator).to(vector.device)
-        return (vector.detach() + 0.02 * noise).requires_grad_()
-
-    return RunParameters([moved(v) for v in parameters.adapters], [moved(v) for v in parameters.heads])
+    noise = torch.randn(parameters.flat.shape, generator=generator).to(parameters.flat.device)
+    return RunParameters.of(parameters.flat + 0.02 * noise, parameters.adapters[0].numel())
 
 
 def find_mapping(task: Task, model: nn.Module, config: PeftConfig) -> tuple[RunMapping | None, str]:

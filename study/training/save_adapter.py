@@ -20,7 +20,7 @@ def save_adapter(packed: PackedModel, parameters: RunParameters, run: int, folde
     Raises:
         CannotWrite: if the disk is full or the folder cannot be written.
     """
-    state_dict = packed.state_dict(parameters.stack(), run)
+    state_dict = packed.state_dict(parameters.flat, run)
     partial = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -37,7 +37,7 @@ def measure_sharpness(task: Task, packed: PackedModel, parameters: RunParameters
 
     Nothing is drawn from the streams that training draws from.
     """
-    hessian = Hessian(task, packed, parameters.stack().detach())
+    hessian = Hessian(task, packed, parameters.flat)
     starts = []
     for seed, vector in zip(packed.streams.seeds, parameters.adapters, strict=True):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + 1)
@@ -49,7 +49,7 @@ def measure_sharpness(task: Task, packed: PackedModel, parameters: RunParameters
 
 def check_differentiable_twice(task: Task, packed: PackedModel, parameters: RunParameters) -> None:
     """Raises UsageError if what the runs compute has no second derivative."""
-    hessian = Hessian(task, packed, parameters.stack().detach())
+    hessian = Hessian(task, packed, parameters.flat)
     try:
         with evaluation_mode(packed.base):
             hessian(torch.stack([torch.ones_like(vector) for vector in parameters.adapters]))

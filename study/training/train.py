@@ -132,7 +132,7 @@ class Training:
     @torch.no_grad()
     def flat(self) -> Tensor:
         """A copy of the runs' parameters as they are now, (runs, num_params)."""
-        return self.parameters.stack()
+        return self.parameters.flat.clone()
 
     def _growth(self, run: int) -> float:
         """Length of the adapter's parameters over what it was at step 0."""

@@ -190,7 +190,7 @@ def test_distances_and_energy_are_those_of_the_weights(layer: nn.Module, as_matr
     with torch.no_grad():
         parameters.adapters[0][: change.numel()] += change.flatten()
     adapted = packed.adapted_layers()["0"]
-    weight, trained = adapted.effective_weights(packed.tensors(parameters.stack())["0"])
+    weight, trained = adapted.effective_weights(packed.tensors(parameters.copy())["0"])
     expected = as_matrix(layer.weight).double()
     torch.testing.assert_close(weight, expected)
     torch.testing.assert_close(trained[0] - weight, as_matrix(change).double(), atol=1e-6, rtol=1e-5)

@@ -100,7 +100,7 @@ def formed(packed: PackedModel, flat: Tensor) -> list[str]:
 
 def results(packed: PackedModel, parameters: RunParameters, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, and the gradients of parameters and inputs."""
-    flat, x = parameters.stack(), x.clone().requires_grad_()
+    flat, x = parameters.copy(), x.clone().requires_grad_()
     y = packed(flat, lambda model, batch: model(batch["x"]), {"x": x})
     return (y, *torch.autograd.grad(y.square().sum(), (flat, x)))
 
@@ -116,7 +116,7 @@ def test_a_pack_is_its_mapped_layers_and_its_runs_alone(method: str, options: Op
     config = config_of(method, options)
     packed, parameters = packed_toy(config)
     expected_names = sorted(LAYERS) if (method, options) in FORMED else []
-    assert formed(packed, parameters.stack()) == expected_names
+    assert formed(packed, parameters.copy()) == expected_names
     x = inputs(len(SEEDS) * 2, 5, 16)
     together = results(packed, parameters, x)
     packed._closed_forms._groups.clear()
@@ -127,7 +127,7 @@ def test_a_pack_is_its_mapped_layers_and_its_runs_alone(method: str, options: Op
         rows = slice(2 * run, 2 * run + 2)
         y, slope, x_slope = results(alone, own, x[rows])
         assert_same((y, slope[0], x_slope), (together[0][rows], together[1][run], together[2][rows]))
-        state = alone.state_dict(own.stack().detach(), 0)
+        state = alone.state_dict(own.flat, 0)
         alone.peft_model.load_state_dict(state)
         torch.testing.assert_close(alone.peft_model(x=x[rows]), y, rtol=1e-4, atol=1e-5)
         alone.close()
@@ -160,7 +160,7 @@ def test_layers_step_out_of_a_mapped_model(method: str, options: Options) -> Non
     for seed, vector in zip(SEEDS, parameters.adapters, strict=True):
         vector.data += 0.1 * torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
     together = results(packed, parameters, x)
-    assert formed(packed, parameters.stack()) == sorted(LAYERS)
+    assert formed(packed, parameters.copy()) == sorted(LAYERS)
     packed._closed_forms._groups.clear()
     assert_same(together, results(packed, parameters, x))
     packed.close()
@@ -175,7 +175,7 @@ def test_layers_step_out_of_a_mapped_model(method: str, options: Options) -> Non
 @pytest.mark.parametrize(("method", "options"), FORMED, ids=str)
 def test_the_geometry_sees_the_same_weights_in_closed_form(method: str, options: Options) -> None:
     packed, parameters = packed_toy(config_of(method, options))
-    tensors = packed.tensors(parameters.stack().detach())
+    tensors = packed.tensors(parameters.flat)
     for name, layer in packed.adapted_layers().items():
         assert layer.formed is not None
         fed_the_identity = dataclasses.replace(layer, formed=None).effective_weights(tensors[name])
@@ -187,7 +187,7 @@ def test_the_geometry_sees_the_same_weights_in_closed_form(method: str, options:
 def test_what_an_initialisation_took_from_the_base_weights_is_not_counted_as_a_change() -> None:
     config = config_of("lora", {"r": 4, "init_lora_weights": "pissa", "target_modules": ["up", "down"]})
     packed, parameters = pack(base(), config, SEEDS)
-    tensors = packed.tensors(parameters.stack().detach())
+    tensors = packed.tensors(parameters.flat)
     for name, layer in packed.adapted_layers().items():
         weight, own = layer.effective_weights(tensors[name])
         assert (own - weight).norm() < 1e-5 * weight.norm()
@@ -210,11 +210,11 @@ def test_what_an_initialisation_took_from_the_base_weights_is_not_counted_as_a_c
 def test_a_large_layer_is_computed_in_thin_products(method: str, options: Options, closed: bool) -> None:
     """With many of them, it is mapped instead."""
     packed, parameters = packed_toy(config_of(method, options | {"target_modules": ["large"]}))
-    assert formed(packed, parameters.stack()) == (["large"] if closed else [])
+    assert formed(packed, parameters.copy()) == (["large"] if closed else [])
     x = inputs(len(SEEDS) * 2, 3, 256)
 
     def through_large() -> tuple[Tensor, Tensor]:
-        flat = parameters.stack()
+        flat = parameters.copy()
         y = packed(flat, lambda model, batch: model.large(batch["x"]), {"x": x})
         return y, torch.autograd.grad(y.square().sum(), flat)[0]
 
@@ -258,6 +258,6 @@ def test_in_bfloat16_no_weight_of_a_runs_own_is_rounded(dtype: torch.dtype) -> N
     """A change of a weight that is too small for bfloat16 still moves the outputs: layers are mapped."""
     packed, parameters = packed_toy(config_of("lora", {"r": 4}), dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
-        assert formed(packed, parameters.stack()) == []
-    assert formed(packed, parameters.stack()) == (sorted(LAYERS) if dtype == torch.float32 else [])
+        assert formed(packed, parameters.copy()) == []
+    assert formed(packed, parameters.copy()) == (sorted(LAYERS) if dtype == torch.float32 else [])
     packed.close()

@@ -33,7 +33,7 @@ def test_the_layer_is_the_innermost_module_at_work(mapped: int) -> None:
     layer.lora_A["default"].forward = Fails().forward
     batch = task.collate([task.batch(seed, 0) for seed in range(mapped)])
     with pytest.raises(NotImplementedError) as error:
-        packed(parameters.stack(), task.forward, batch)
+        packed(parameters.copy(), task.forward, batch)
     packed.close()
     name = "encoder.layer.1.attention.self.query"
     assert layer_of(error.value, model) == name

@@ -107,11 +107,11 @@ def test_a_pack_generates_for_each_run_what_it_generates_alone() -> None:
     task, seeds = Walks(), [0, 1, 2]
     model = task.model()
     packed, parameters = pack(model, of_ether(), seeds)  # type: ignore[arg-type]
-    together = evaluate_runs(task, packed, parameters.stack(), "valid")
+    together = evaluate_runs(task, packed, parameters.copy(), "valid")
     packed.close()
     for run, seed in enumerate(seeds):
         alone, own = pack(model, of_ether(), [seed])  # type: ignore[arg-type]
-        (scores,) = evaluate_runs(task, alone, own.stack(), "valid")
+        (scores,) = evaluate_runs(task, alone, own.copy(), "valid")
         alone.close()
         assert scores.primary == pytest.approx(together[run].primary, rel=1e-5)
         assert scores.further == pytest.approx(together[run].further, rel=1e-5)

@@ -131,7 +131,7 @@ def test_ofts_change_is_that_of_the_sum_over_all_matrices_and_convolutions(metho
     torch.manual_seed(0)
     model = Convolved().requires_grad_(False)
     packed, parameters = pack(model, methods.config(method, {"blocks": 2}, ["first", "second"]), [0, 1])
-    flat = parameters.stack()
+    flat = parameters.copy()
     flat = flat + 0.3 * torch.randn_like(flat)
     geometry = Geometry(packed, "oft")
     measured = geometry.measure(flat)

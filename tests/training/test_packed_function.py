@@ -61,12 +61,12 @@ def test_a_call_depends_on_its_arguments_alone(method: str, words: tuple[Words, 
     task, model, mapping = words
     packed, parameters = pack(model, config_of(method, task), SEEDS, mapping)
     batch = batch_of(task, packed)
-    flat = moved(parameters).stack()
+    flat = moved(parameters).copy()
     expected = packed(flat, task.forward, batch)
     slope = gradient(expected, flat)
     assert slope.shape == (len(SEEDS), packed.num_params) and slope.abs().sum(1).gt(0).all()
 
-    flat = parameters.stack()
+    flat = parameters.copy()
     outputs = packed(flat, task.forward, batch)
     other = flat.detach() + 1
     with torch.no_grad():
@@ -87,7 +87,7 @@ def test_what_checkpointing_computes_again_it_computes_with_the_calls_parameters
         task.settings.gradient_checkpointing = checkpointing
         model = base_model(task, torch.device("cpu")).train()
         packed, parameters = pack(model, config_of("lora", task), SEEDS)
-        flat = moved(parameters).stack()
+        flat = moved(parameters).copy()
         outputs = packed(flat, task.forward, batch_of(task, packed))
         packed(flat + 1, task.forward, batch_of(task, packed))
         with ThreadPoolExecutor(1) as thread:
@@ -111,19 +111,19 @@ def test_outside_a_call_the_model_is_pefts_and_an_error_leaves_nothing_behind() 
         return task.forward(model, batch)
 
     batch = batch_of(task, packed)
-    expected = packed(parameters.stack(), forward, batch)
+    expected = packed(parameters.copy(), forward, batch)
     assert seen[0] == list(packed.adapted_layers()) and len(seen[0]) == 4
     with pytest.raises(RuntimeError, match="on purpose"):
-        packed(parameters.stack(), forward, batch)
+        packed(parameters.copy(), forward, batch)
     assert list(model.named_modules()) == modules
-    assert torch.equal(packed(parameters.stack(), task.forward, batch), expected)
+    assert torch.equal(packed(parameters.copy(), task.forward, batch), expected)
     packed.close()
 
 
 def test_calls_within_a_call() -> None:
     task = Words("llama", **NO_DROPOUT)
     packed, parameters = pack(task.model(), config_of("lora", task), SEEDS)
-    batch, flat = batch_of(task, packed), moved(parameters).stack()
+    batch, flat = batch_of(task, packed), moved(parameters).copy()
     expected, other = packed(flat, task.forward, batch), packed(2 * flat, task.forward, batch)
 
     def forward(model: nn.Module, batch: Batch) -> Tensor:
@@ -148,7 +148,7 @@ def test_a_saved_adapter_is_its_runs_own(method: str, options: dict[str, Any], t
     config = methods.config(method, dict(options), task.settings.target_modules, ["classifier"])
     packed, parameters = pack(model, config, SEEDS)
     batch = batch_of(task, packed)
-    flat = moved(parameters, 0.02).stack().detach()
+    flat = moved(parameters, 0.02).flat
     expected = packed(flat, task.forward, batch).unflatten(0, (len(SEEDS), -1))
     for run in (2, 0, 1):
         save_adapter(packed, parameters, run, tmp_path / str(run))

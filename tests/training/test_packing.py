@@ -285,11 +285,11 @@ def test_history_and_timings(task: Task) -> None:
 def test_evaluation_of_a_pack_is_each_runs_own(task: Task, settings: SweepSettings) -> None:
     model = task.model()
     packed, parameters = pack(model, config_of("ether", task), [0, 1])  # type: ignore[arg-type]
-    together = evaluate_runs(task, packed, parameters.stack(), "valid")
+    together = evaluate_runs(task, packed, parameters.copy(), "valid")
     packed.close()
     for run, seed in enumerate((0, 1)):
         alone, parameters = pack(model, config_of("ether", task), [seed])  # type: ignore[arg-type]
-        (own,) = evaluate_runs(task, alone, parameters.stack(), "valid")
+        (own,) = evaluate_runs(task, alone, parameters.copy(), "valid")
         alone.close()
         assert own.primary == together[run].primary
         assert own.loss == pytest.approx(together[run].loss, rel=1e-5)

@@ -1,11 +1,14 @@
 """Many runs of one method over one shared frozen base model, in one forward and backward.
 
     packed, parameters = pack(base, config, seeds=[0, 1, 2])
-    outputs = packed(parameters.stack(), task.forward, batch)  # batch: (runs * batch, ...)
-    packed.close()                                             # base is as it was
+    flat = parameters.copy()
+    outputs = packed(flat, task.forward, batch)     # batch: (runs * batch, ...)
+    (grad,) = torch.autograd.grad(outputs.sum(), flat)
+    parameters.set_gradients(grad)                  # for their optimizer
+    packed.close()                                  # base is as it was
 
 A packed model is a function: the runs' parameters go in, outputs come out, and nothing of a call is
-left in the model. Gradients reach the parameters, in `outputs.backward()` or by `torch.autograd.grad`.
+left in the model.
 """
 
 from study.training.packing.adapted_layer import AdaptedLayer

@@ -234,12 +234,10 @@ def pack(
     owners = find_owners(base)
     slots = find_slots(peft_model, owners)
     states = [state_of[seed] for seed in seeds]
-    vectors = [[state[slot.full_name].float().flatten() for slot in slots] for state in states]
-    of_adapter = sum(not slot.head for slot in slots)
-    parameters = RunParameters(
-        [torch.cat(parts[:of_adapter]).requires_grad_() for parts in vectors],
-        [torch.cat(parts[of_adapter:]).requires_grad_() for parts in vectors if parts[of_adapter:]],
+    flat = torch.stack(
+        [torch.cat([state[slot.full_name].float().flatten() for slot in slots]) for state in states]
     )
+    parameters = RunParameters.of(flat, sum(slot.size for slot in slots if not slot.head))
     constants = _constants(states, slots, owners)
     return PackedModel(injection, peft_model, slots, constants, seeds, mapping), parameters
 

@@ -14,20 +14,33 @@ class RunParameters:
     """The leaf vectors of the runs of a pack, in float32.
 
     Attributes:
+        flat: what a packed model is called with, (runs, num_params): a run's adapter, then its head. The leaves
+            are views of it, so that nothing is copied in a step.
         adapters: per run, (numbers of its adapter,).
         heads: per run, (numbers of its head,), which is trained at a rate of its own; empty without one.
     """
 
+    flat: Tensor
     adapters: list[Tensor]
     heads: list[Tensor]
 
-    def stack(self) -> Tensor:
-        """What a packed model is called with, (runs, num_params); gradients pass through it to the leaves."""
-        flat = torch.stack(self.adapters)
-        return torch.cat([flat, torch.stack(self.heads)], 1) if self.heads else flat
+    @classmethod
+    def of(cls, flat: Tensor, of_adapter: int) -> RunParameters:
+        """Those of `flat`, (runs, num_params), of which the first `of_adapter` of a run are its adapter's."""
+        flat = flat.detach()
+        runs, has_head = range(len(flat)), flat.shape[1] > of_adapter
+        return cls(
+            flat,
+            [flat[run, :of_adapter].requires_grad_() for run in runs],
+            [flat[run, of_adapter:].requires_grad_() for run in runs] if has_head else [],
+        )
+
+    def copy(self) -> Tensor:
+        """Of `flat` as it is now, (runs, num_params), that later steps leave alone and that has a gradient."""
+        return self.flat.clone().requires_grad_()
 
     def set_gradients(self, grad: Tensor) -> None:
-        """Each leaf's, as a view of the gradient of what `stack` gives, (runs, num_params)."""
+        """Each leaf's, as a view of the gradient of `flat`, (runs, num_params)."""
         width = self.adapters[0].numel()
         for run, row in enumerate(grad.unbind()):
             self.adapters[run].grad = row[:width]
@@ -41,7 +54,8 @@ class RunParameters:
 
     def of_run(self, run: int) -> RunParameters:
         """Those of one run: the same leaves."""
-        return RunParameters(self.adapters[run : run + 1], self.heads[run : run + 1])
+        row = slice(run, run + 1)
+        return RunParameters(self.flat[row], self.adapters[row], self.heads[row])
 
     def named(self) -> Iterator[tuple[str, Tensor]]:
         """Every leaf vector under a unique name: `adapter-0`, `adapter-1`, ..., `head-0`, ..."""
