@@ -115,7 +115,7 @@ def in_turns(questions: Mapping[str, tuple[Checkout, Answer]], rounds: int) -> d
     answers: dict[str, list[Answer]] = {name: [] for name in questions}
     for round_ in range(1 + rounds):
         for name, (checkout, question) in questions.items():
-            answer = checkout.ask(**question)
+            answer = checkout.ask(**question, turn=round_)
             if round_:  # the first warms up
                 answers[name].append(answer)
     medians = {}
@@ -132,9 +132,9 @@ def pack_rows(checkouts: Sequence[Checkout], task: str, size: int, rounds: int) 
     rows = []
     of_task = {"task": task, "size": size}
     for method in METHODS:
-        turn = of_task | {"ask": "turn", "method": method, "steps": 3}
+        pack = of_task | {"ask": "pack", "method": method}
         questions = {FROZEN: (checkouts[0], of_task | {"ask": "frozen"})}
-        found = in_turns(questions | {each.name: (each, turn) for each in checkouts}, rounds)
+        found = in_turns(questions | {each.name: (each, pack) for each in checkouts}, rounds)
         frozen = found.pop(FROZEN)
         for name, costs in found.items():
             points = costs["evaluations"] + 1

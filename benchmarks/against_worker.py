@@ -37,6 +37,13 @@ MAPPED_WHOLE = ("glue",)
 TOKENS = 512
 """On which a single layer is timed."""
 TURNS = 3
+STEPS = 3
+"""Of a pack in one turn."""
+
+
+def steps_of(turn: int) -> range:
+    """The same of every pack and of the bare model beside them: texts are padded to other lengths in each."""
+    return range(STEPS * turn, STEPS * (turn + 1))
 
 
 class Packs:
@@ -73,20 +80,24 @@ class Packs:
             made.train_step()
         return self._packs[method]
 
-    def turn(self, method: str, steps: int) -> dict[str, float]:
-        """Seconds per run: of a training step, and of a point's evaluation and geometry."""
-        training = self.training(method)
+    def pack(self, method: str, turn: int) -> dict[str, float]:
+        """Seconds per run: of a training step of this turn's, and of a point's evaluation and geometry."""
+        training, steps = self.training(method), steps_of(turn)
         start = time.process_time()
-        for _ in range(steps):
+        for training.step in steps:
             training.train_step()
         trained = time.process_time()
         training.measure()
         measured, geometry = time.process_time() - trained, self._geometry[method]
-        seconds = {"step": (trained - start) / steps, "evaluation": measured - geometry, "geometry": geometry}
+        seconds = {
+            "step": (trained - start) / len(steps),
+            "evaluation": measured - geometry,
+            "geometry": geometry,
+        }
         return {name: value / self.size for name, value in seconds.items()}
 
-    def frozen(self) -> dict[str, float]:
-        """Seconds per run of the bare model on a pack's batches. Of this file's own checkout alone.
+    def frozen(self, turn: int) -> dict[str, float]:
+        """Seconds per run of the bare model on the batches of a pack's turn; of this file's own checkout alone.
 
         A step goes forward, and back to what is adapted first.
         """
@@ -95,17 +106,18 @@ class Packs:
         model, settings = self.task.model(), self.settings.task
         names = [*self.targets, *(self.task.head_modules if settings.head_lr else [])]
         first = next(m for n, m in model.named_modules() if any(f".{n}".endswith(f".{t}") for t in names))
-        batches = [self.task.batch(seed, 0) for seed in self.seeds]
-        batch = self.task.collate(batches)
+        steps = steps_of(turn)
+        batches = [self.task.collate([self.task.batch(seed, step) for seed in self.seeds]) for step in steps]
 
         def from_here(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
             return output.detach().requires_grad_()
 
         with first.register_forward_hook(from_here):
-            for _ in range(2):  # the first warms up
-                start = time.process_time()
+            for batch in [batches[0], *batches]:  # the first warms up
+                if batch is batches[0]:
+                    start = time.process_time()
                 self.task.losses(self.task.forward(model, batch), batch).sum().backward()
-        step = (time.process_time() - start) / self.size
+        step = (time.process_time() - start) / len(steps) / self.size
         rows, cpu = [self.task.rows("valid", seed) for seed in self.seeds], torch.device("cpu")
         streams = passes.RunStreams(self.seeds, cpu)
         start = time.process_time()
@@ -145,7 +157,7 @@ def main() -> None:
     packs: dict[tuple[str, int], Packs] = {}
     for line in sys.stdin:
         question = json.loads(line)
-        kind = question.pop("ask")
+        kind, turn = question.pop("ask"), question.pop("turn")
         try:
             if kind == "layer":
                 answer: dict[str, Any] = layer_turn(**question)
@@ -154,7 +166,7 @@ def main() -> None:
                 if key not in packs:
                     packs = {key: Packs(*key)}  # the last task's models are no longer needed
                 of_task = packs[key]
-                answer = of_task.frozen() if kind == "frozen" else of_task.turn(**question)
+                answer = of_task.frozen(turn) if kind == "frozen" else of_task.pack(turn=turn, **question)
                 settings = of_task.settings.task
                 answer |= {"steps": settings.steps, "evaluations": settings.evaluations}
                 answer["test_over_valid"] = of_task.task.size("test") / of_task.task.size("valid")
