@@ -27,7 +27,15 @@ LIBRARIES = (
     "transformers.models.clip.modeling_clip", "peft", "peft.tuners", "safetensors.torch", "hydra",
     "omegaconf", "optuna", "matplotlib.pyplot", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf", "PIL.Image", "jinja2", "rich.progress", "tqdm", "yaml",
-    "diffusers", "diffusers.models", "diffusers.schedulers", "datasets", "sklearn.utils",
+    "matplotlib.backends.backend_svg", "PIL.JpegImagePlugin", "PIL.GifImagePlugin", "PIL.PpmImagePlugin",
+    "transformers.models.deberta_v2.tokenization_deberta_v2", "transformers.models.siglip.modeling_siglip",
+    "transformers.models.dinov2_with_registers.modeling_dinov2_with_registers",
+    "transformers.models.vit_mae.modeling_vit_mae", "peft.utils.transformers_weight_conversion",
+    "diffusers", "diffusers.models", "diffusers.pipelines.pipeline_utils",
+    "diffusers.schedulers.scheduling_ddim", "diffusers.schedulers.scheduling_ddpm",
+    "diffusers.schedulers.scheduling_unipc_multistep", "diffusers.schedulers.scheduling_dpmsolver_multistep",
+    "torchmetrics.image.fid", "torchmetrics.functional.classification", "datasets", "sklearn.datasets",
+    "sklearn.metrics",
 )  # fmt: skip
 """What takes long to import. None of this project: a process imports that itself, from where it is run."""
 
