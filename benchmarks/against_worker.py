@@ -97,7 +97,7 @@ class Packs:
         return {name: value / self.size for name, value in seconds.items()}
 
     def frozen(self, turn: int) -> dict[str, float]:
-        """Seconds per run of the bare model on the batches of a pack's turn; of this file's own checkout alone.
+        """Seconds per run of the bare model on the batches of a pack's turn. Of this checkout alone.
 
         A step goes forward, and back to what is adapted first.
         """

@@ -12,7 +12,7 @@ LEAST_WIDTH = 16
 def inverses(a: Tensor) -> Tensor:
     """a^-1, (..., b, b), where the symmetric part of each a is at least the identity: a = I + S, S skew, say.
 
-    LAPACK takes one matrix at a time, on a CPU at a tenth of the speed of products. By halves most of the work are
+    On a CPU LAPACK takes one matrix at a time, at a tenth of the speed of products. By halves most of the work is
     products of all matrices. That has no pivots, so errors grow with S squared, not with S as LAPACK's do. Each
     inverse is therefore tried on a vector, and LAPACK inverts those that fail: a choice of every matrix alone.
 
