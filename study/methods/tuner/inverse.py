@@ -12,9 +12,10 @@ LEAST_WIDTH = 16
 def inverses(a: Tensor) -> Tensor:
     """a^-1, (..., b, b), where the symmetric part of each a is at least the identity: a = I + S, S skew, say.
 
-    On a CPU LAPACK takes one matrix at a time, at a tenth of the speed of products. By halves most of the work is
-    products of all matrices. That has no pivots, so errors grow with S squared, not with S as LAPACK's do. Each
-    inverse is therefore tried on a vector, and LAPACK inverts those that fail: a choice of every matrix alone.
+    On a CPU LAPACK takes one matrix at a time, at a tenth of the speed of products. By halves most of the
+    work is products of all matrices. That has no pivots, so errors grow with S squared, not with S as
+    LAPACK's do. Each inverse is therefore tried on a vector, and LAPACK inverts those that fail: a choice of
+    every matrix alone.
 
     Nothing is raised, whatever they hold.
     """
@@ -22,7 +23,7 @@ def inverses(a: Tensor) -> Tensor:
         return torch.linalg.inv_ex(a).inverse
     flat = a.reshape(-1, *a.shape[-2:])
     inverse = _by_halves(flat)
-    # |a^-1| <= 1, so this is how far a^-1 1 is off, at most; LAPACK's is within it up to entries of 1 in S.
+    # Its length is the most by which a^-1 1 is off, for |a^-1| <= 1.
     residual = (flat * inverse.sum(-1).unsqueeze(-2)).sum(-1) - 1  # (matrices, b)
     failed = ~(residual.abs().amax(-1) <= 100 * torch.finfo(a.dtype).eps)
     if failed.any():
@@ -31,7 +32,7 @@ def inverses(a: Tensor) -> Tensor:
 
 
 def _by_halves(a: Tensor) -> Tensor:
-    """(matrices, b, b): from the inverses of the first half and of its Schur complement, a half as wide each."""
+    """(matrices, b, b): from the inverses of the first half and of its Schur complement."""
     if a.shape[-1] <= LEAST_WIDTH:
         return torch.linalg.inv_ex(a).inverse
     half = a.shape[-1] // 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -14,8 +13,8 @@ class RunParameters:
     """The leaf vectors of the runs of a pack, in float32.
 
     Attributes:
-        flat: what a packed model is called with, (runs, num_params): a run's adapter, then its head. The leaves
-            are views of it, so that nothing is copied in a step.
+        flat: what a packed model is called with, (runs, num_params): a run's adapter, then its head. The
+            leaves are views of it, so that nothing is copied in a step.
         adapters: per run, (numbers of its adapter,).
         heads: per run, (numbers of its head,), which is trained at a rate of its own; empty without one.
     """
@@ -36,7 +35,7 @@ class RunParameters:
         )
 
     def copy(self) -> Tensor:
-        """Of `flat` as it is now, (runs, num_params), that later steps leave alone and that has a gradient."""
+        """Of `flat` as it is now, (runs, num_params): later steps leave it alone, and it has a gradient."""
         return self.flat.clone().requires_grad_()
 
     def set_gradients(self, grad: Tensor) -> None:

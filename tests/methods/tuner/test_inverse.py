@@ -12,7 +12,7 @@ SIZES = (0.0, 1e-3, 0.1, 1.0, 10.0, 100.0, 1e3, 1e5)
 
 
 def matrices(width: int, size: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    """I + S of skew S in three kinds: of random entries, of rank two, and with rows that grow, (9, width, width)."""
+    """(9, width, width): I + S of skew S in three kinds, random, of rank two, and with rows that grow."""
     generator = torch.Generator().manual_seed(width)
     r = size * torch.randn(9, width, width, generator=generator, dtype=torch.float64)
     r[3:6] *= torch.zeros(width, width, dtype=torch.float64).index_fill_(0, torch.tensor(0), 1.0)
