@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import against
+from benchmarks.against_worker import Packs
 from study.errors import UsageError
+from study.tasks import Batch
 
 
 class Canned(against.Checkout):
@@ -28,7 +30,7 @@ class Canned(against.Checkout):
 
 def test_the_first_turn_warms_up_and_medians_are_of_the_others() -> None:
     questions = {
-        each.name: (each, {"ask": "turn"}) for each in (Canned("a", 9.0, 1.0, 5.0, 2.0), Canned("b"))
+        each.name: (each, {"ask": "pack"}) for each in (Canned("a", 9.0, 1.0, 5.0, 2.0), Canned("b"))
     }
     medians = against.in_turns(questions, 3)
     assert medians["a"]["step"] == 2.0 and set(medians) == {"a"}
@@ -46,6 +48,27 @@ def test_shares_of_a_run_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[0]["run_over_frozen"] == pytest.approx(5 / (2 + 6 * 0.4))
     assert rows[0]["over_frozen"] == 1 and rows[0]["step_ms"] == pytest.approx(20)
     assert "old cannot do" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_bare_model_and_packs_have_the_same_batches_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are padded to other lengths in every step."""
+    packs = Packs("glue", 2)
+    given: list[tuple[int, int]] = []
+    batch = packs.task.batch
+
+    def noted(seed: int, step: int) -> Batch:
+        given.append((seed, step))
+        return batch(seed, step)
+
+    packs.training("ether")  # warms up, on a step of its own
+    monkeypatch.setattr(packs.task, "batch", noted)
+    batches = []
+    for work in (lambda turn: packs.pack("ether", turn), packs.frozen):
+        given.clear()
+        work(2)
+        batches.append(set(given))
+    assert batches[0] == batches[1] == {(0, step) for step in (6, 7, 8)}
 
 
 def test_one_layer_is_measured_by_a_process_of_this_checkout() -> None:
