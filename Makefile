@@ -22,8 +22,9 @@ paper: .venv/installed
 atlas: .venv/installed
 	$(RUN) -m study.atlas
 
-test: .venv/tested  # three processes on two cores: one of them mostly waits for a command that it has started
-	$(RUN) -m pytest -n 3 --dist worksteal
+# Three processes on two cores: one of them mostly waits for a command that it has started.
+test: .venv/tested
+	$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 fast: .venv/tested
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"

@@ -48,6 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[warm_python.VARIABLE] = str(warm.program)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process of the suite is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a process of the suite has for itself: it trains with one thread, as workers do."""
