@@ -84,7 +84,8 @@ class Packs:
         """Seconds per run: of a training step of this turn's, and of a point's evaluation and geometry."""
         training, steps = self.training(method), steps_of(turn)
         start = time.process_time()
-        for training.step in steps:
+        training.step = steps.start
+        for _ in steps:
             training.train_step()
         trained = time.process_time()
         training.measure()
@@ -112,11 +113,14 @@ class Packs:
         def from_here(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
             return output.detach().requires_grad_()
 
+        def train_on(batch: Any) -> None:
+            self.task.losses(self.task.forward(model, batch), batch).sum().backward()
+
         with first.register_forward_hook(from_here):
-            for batch in [batches[0], *batches]:  # the first warms up
-                if batch is batches[0]:
-                    start = time.process_time()
-                self.task.losses(self.task.forward(model, batch), batch).sum().backward()
+            train_on(batches[0])  # warms up
+            start = time.process_time()
+            for batch in batches:
+                train_on(batch)
         step = (time.process_time() - start) / len(steps) / self.size
         rows, cpu = [self.task.rows("valid", seed) for seed in self.seeds], torch.device("cpu")
         streams = passes.RunStreams(self.seeds, cpu)

@@ -107,7 +107,7 @@ def _check_rungs(settings: SweepSettings) -> None:
         for of_steps in steps
         for count in evaluations
     ):
-        judged_at = rung_steps(task, settings.reduction, settings.rungs) if task.steps else []
+        judged_at = rung_steps(task, settings.reduction, settings.rungs)
         if len({*judged_at, task.steps}) <= settings.rungs:
             raise UsageError(
                 f"pruner={settings.pruner} rungs={settings.rungs}: {task.steps} steps with "

@@ -38,9 +38,11 @@ def rung_steps(task: TaskSettings, reduction: int, rungs: int) -> list[int]:
     """The steps at which a run is judged, ascending; its end is none of them.
 
     Rung k before the end is at `1 / reduction^k` of the steps, or at the first evaluation after that: a run
-    is judged by a score that it has anyway.
+    is judged by a score that it has anyway. One that is never measured on its way has none.
     """
     measured = sorted(task.evaluation_steps())
+    if not measured:
+        return []
     wanted = [task.steps / reduction**k for k in range(rungs, 0, -1)]
     return [next(step for step in measured if step >= share) for share in wanted]
 

@@ -246,7 +246,7 @@ def forward_backward(
     for part in range(parts):
         batch_parts = [{k: v.tensor_split(parts)[part] for k, v in batch.items()} for batch in batches]
         batch = stack_runs(task, batch_parts, packed.device)
-        flat = parameters.flat.detach()
+        flat = parameters.flat.detach()  # gets a gradient; that of which the leaves are views has none
         plainly = partial(passes, flat, batch, [step, part])
         if recorded and packed.streams.known_to_draw_nothing("training"):
             losses, grad = recorded(passes, flat, batch, plainly)

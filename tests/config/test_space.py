@@ -69,6 +69,7 @@ def test_bad_spaces_are_refused_in_one_line(given: str, said: str) -> None:
         (["task.evaluations=6,2"], "with task.evaluations=2 are too few"),
         (["task.steps=150,2"], "2 steps with task.evaluations=6 are too few"),
         (["task.steps=0"], "0 steps with task.evaluations=6 are too few"),
+        (["task.evaluations=0"], "150 steps with task.evaluations=0 are too few"),
         (["reduction=1"], "reduction=1 must be 2 or more"),
         (["rungs=0"], "rungs=0 must be positive"),
     ],

@@ -5,7 +5,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
-FAULTS = Path(__file__).parent / "faults"
-"""Put on PYTHONPATH, this folder breaks workers on purpose."""
-FAULTS_HERE = os.pathsep.join([str(FAULTS), str(ROOT)])
-"""As PYTHONPATH, it breaks workers of this checkout, whichever one is installed."""
+FAULTS_HERE = os.pathsep.join([str(Path(__file__).parent / "faults"), str(ROOT)])
+"""As PYTHONPATH, it breaks workers on purpose: those of this checkout, whichever one is installed."""

@@ -19,6 +19,7 @@ def inverses(a: Tensor) -> Tensor:
 
     Nothing is raised, whatever they hold.
     """
+    # On a GPU, and under torch.compile, nothing is to be chosen by values.
     if a.shape[-1] <= LEAST_WIDTH or not a.is_cpu or torch.compiler.is_compiling():
         return torch.linalg.inv_ex(a).inverse
     flat = a.reshape(-1, *a.shape[-2:])
